@@ -1,0 +1,1 @@
+"""Closed-form and classic recommenders: the honest opponents."""

@@ -1,0 +1,1 @@
+"""Input data: typed relations, the folder format, named sources, splits and samplers."""

@@ -1,0 +1,1 @@
+"""Encoders: from structure (graphs, histories, rows, texts) to embeddings."""

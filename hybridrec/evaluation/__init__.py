@@ -1,0 +1,1 @@
+"""Exact full-catalogue ranking, metrics, passports, significance and reports."""

@@ -1,0 +1,30 @@
+"""Reuse of what was computed from parameters, for as long as they stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Memo:
+    """The last result of a computation over parameters, reused while none of them has changed.
+
+    PyTorch counts in-place changes of a tensor (``_version``); optimizers, ``load_state_dict`` and ``copy_`` all raise it.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] | None = None
+        self._result: Any = None
+
+    def __call__(self, module: nn.Module, compute: Callable[[], Any]) -> Any:
+        """``compute()`` under ``no_grad``, or its last result if every tensor of ``module`` is as it was then."""
+        tensors = [*module.parameters(), *module.buffers()]
+        key = tuple((id(x), x.data_ptr(), x._version) for x in tensors)
+        if key != self._key:
+            with torch.no_grad():
+                self._result = compute()
+            self._key = key
+        return self._result

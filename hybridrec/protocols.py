@@ -1,0 +1,58 @@
+"""What the parts of a method promise one another. Nothing inherits from these: any object of the right shape will do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hybridrec.data.batches import Query
+
+X = TypeVar("X")
+
+
+class View(Protocol[X]):
+    """A corruption of data, features or model (the survey's View Creator): ``Graph -> Graph``, ``Tensor -> Tensor`` ..."""
+
+    def __call__(self, x: X) -> X: ...
+
+
+class Encoder(Protocol):
+    """Maps a structure (graph, histories, rows, texts) and embeddings to embeddings: ``(structure, (N, D)) -> (N, D)``."""
+
+    def __call__(self, structure: Any, x: Tensor) -> Tensor: ...
+
+
+class Decoder(Protocol):
+    """Maps embeddings back to what was corrupted: ``((B, D), *condition) -> (B, ...)``."""
+
+    def __call__(self, z: Tensor, *condition: Tensor) -> Tensor: ...
+
+
+class Discriminator(Protocol):
+    """Tells joint from independent, or real from generated: ``((B, D), (B, D)) -> (B,)``."""
+
+    def __call__(self, z: Tensor, context: Tensor) -> Tensor: ...
+
+
+class Method(Protocol):
+    """A recommender: a short file that wires parts together.
+
+    Besides what is listed, a method may have
+
+    - ``solve(data)``: a closed form; ``fit`` calls it once and trains nothing;
+    - ``refresh()``: called before every epoch under ``no_grad`` (clusters, prototypes, momentum);
+    - ``players() -> dict[str, Iterable[Parameter]]``: adversarial turns; ``forward(batch)`` then names its terms
+      ``"<player>/<term>"`` and each player's optimizer follows its own terms alone;
+    - ``represent(query) -> (B, D)`` and ``catalogue() -> (I, D)``: when ``score`` is their product, evaluation and search
+      go through the item vectors block by block and never call ``score``.
+    """
+
+    sampler: Any  # which batches it is fed: a class of hybridrec.data.batches, or any callable with its signature
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """Return the named scalar terms of the loss, already weighted; ``fit`` sums and logs them by name."""
+
+    def score(self, query: Query) -> Tensor:
+        """Score every item for users known (``query.user >= 0``) or only known by their history: ``(B, I)``."""

@@ -1,0 +1,159 @@
+"""Saving and loading anything whose constructor's keyword arguments are its configuration.
+
+A saved method is a folder of two files: ``config.json`` (class, arguments, the data's schema) and ``model.safetensors``
+(parameters and buffers). It loads without its data set, and nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hybridrec.data.dataset import Dataset
+from hybridrec.errors import ArtifactError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+C = TypeVar("C", bound=type)
+
+
+def configured(cls: C) -> C:
+    """Class decorator: remember the constructor's arguments (all but ``data``) as ``self.arguments``, defaults included."""
+    construct: Callable[..., None] = cls.__init__  # type: ignore[misc]
+    signature = inspect.signature(construct)
+
+    @functools.wraps(construct)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        given = {name: value for name, value in bound.arguments.items() if name not in ("self", "data")}
+        construct(self, *args, **kwargs)
+        if type(self).__init__ is init:  # not where a subclass calls it through super()
+            self.arguments = given
+
+    cls.__init__ = init  # type: ignore[misc]
+    return cls
+
+
+def describe(x: Any) -> Any:
+    """An argument as JSON: plain values as they are, configured objects as their class and arguments."""
+    if x is None or isinstance(x, bool | int | float | str):
+        return x
+    if isinstance(x, list | tuple):
+        return [describe(y) for y in x]
+    if isinstance(x, dict):
+        return {str(k): describe(v) for k, v in x.items()}
+    arguments = getattr(x, "arguments", None)
+    if isinstance(arguments, dict):
+        return {"class": f"{type(x).__module__}.{type(x).__qualname__}", "arguments": describe(arguments)}
+    raise TypeError(
+        f"{type(x).__name__} cannot be saved as an argument: use plain values or a class decorated with @configured"
+    )
+
+
+def build(description: Any, *args: Any) -> Any:
+    """What ``describe`` described. Only classes of hybridrec that are @configured are built; raises ArtifactError."""
+    if isinstance(description, list):
+        return [build(x) for x in description]
+    if not isinstance(description, dict):
+        return description
+    if set(description) != {"class", "arguments"}:
+        return {k: build(v) for k, v in description.items()}
+    cls = find_class(description["class"])
+    try:
+        return cls(*args, **build(description["arguments"]))
+    except TypeError as e:
+        raise ArtifactError(f"{description['class']} of this version does not take the saved arguments: {e}") from e
+
+
+def find_class(path: str) -> Any:
+    """The @configured class of hybridrec at dotted ``path``. Raises ArtifactError for anything else."""
+    module, _, name = str(path).rpartition(".")
+    if module.split(".")[0] != "hybridrec":
+        raise ArtifactError(f"refusing to load class {path!r}: only classes of hybridrec are built from a saved artifact")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as e:
+        raise ArtifactError(f"this version of hybridrec has no {path!r}") from e
+    if not (inspect.isclass(cls) and hasattr(cls.__init__, "__wrapped__")):
+        raise ArtifactError(f"refusing to load {path!r}: it is not a @configured class")
+    return cls
+
+
+def save_method(method: Any, folder: str | Path, schema: dict[str, Any]) -> None:
+    """Write ``config.json`` and ``model.safetensors`` of ``method`` into ``folder`` (made if need be)."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(state(method), folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps({**describe(method), "schema": schema}, indent=2))
+
+
+def load_method(folder: str | Path) -> tuple[Any, Dataset]:
+    """The method saved in ``folder`` and the row-less data set it was built on. Raises ArtifactError naming the file."""
+    folder = Path(folder)
+    config = read_json(folder / CONFIG)
+    try:
+        data = Dataset.from_schema(config["schema"])
+        method = build({"class": config["class"], "arguments": config["arguments"]}, data)
+    except (KeyError, TypeError, ValueError) as e:
+        if isinstance(e, ArtifactError):
+            raise
+        raise ArtifactError(f"{folder / CONFIG}: not a saved method ({type(e).__name__}: {e})") from e
+    load_state(method, read_weights(folder / WEIGHTS), folder / WEIGHTS)
+    return method.eval(), data
+
+
+def state(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers, on the CPU, each with storage of its own."""
+    return {name: x.detach().cpu().contiguous().clone() for name, x in module.state_dict().items()}
+
+
+def load_state(module: nn.Module, tensors: dict[str, Tensor], origin: str | Path = "") -> None:
+    """Give ``module`` its saved tensors. Buffers take the saved shape (closed forms and graphs learn theirs from data);
+    parameters must match. Raises ArtifactError naming what is missing, left over or misshapen.
+    """
+    own = module.state_dict()
+    if own.keys() != tensors.keys():
+        missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+        raise ArtifactError(f"{origin}: tensors missing {missing[:5]}, unexpected {extra[:5]}; was it saved by this class?")
+    parameters = dict(module.named_parameters())
+    for name, x in tensors.items():
+        owner = module.get_submodule(name.rpartition(".")[0])
+        leaf = name.rpartition(".")[2]
+        if name in parameters:
+            if parameters[name].shape != x.shape:
+                raise ArtifactError(f"{origin}: {name} has shape {tuple(x.shape)}, wanted {tuple(parameters[name].shape)}")
+            with torch.no_grad():
+                parameters[name].copy_(x)
+        else:
+            owner._buffers[leaf] = x.to(own[name].device)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file. Raises ArtifactError where it is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise ArtifactError(f"{path} is missing: the artifact is incomplete, copy or download it again") from e
+    except (UnicodeDecodeError, json.JSONDecodeError) as e:
+        raise ArtifactError(f"{path} is not JSON ({e}): the artifact is damaged, copy or download it again") from e
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A safetensors file. Raises ArtifactError where it is missing or broken."""
+    try:
+        return load_file(path)
+    except FileNotFoundError as e:
+        raise ArtifactError(f"{path} is missing: the artifact is incomplete, copy or download it again") from e
+    except (SafetensorError, OSError, ValueError) as e:
+        raise ArtifactError(f"{path} is not a whole safetensors file ({e}): copy or download it again") from e

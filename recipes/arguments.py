@@ -1,0 +1,74 @@
+"""Arguments of recipes: a dataclass, a YAML file with the same names, and the command line, the later over the earlier.
+
+A recipe declares a dataclass whose fields have ``field(default=..., metadata={"help": ...})`` and calls ``parse``.
+``--config file.yaml`` may hold any of the fields; what is also on the command line wins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from hybridrec.errors import HybridrecError
+
+A = TypeVar("A")
+
+
+def parse(cls: type[A], description: str | None = None, positional: str | None = None, argv: Sequence[str] | None = None) -> A:
+    """An instance of the dataclass ``cls`` from the command line (or ``argv``) and the YAML file it may name.
+
+    The field named ``positional`` can also be given without its ``--name``. Anything unknown, of the wrong type or
+    unreadable ends the program with a message that names it.
+    """
+    from transformers import HfArgumentParser
+
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = HfArgumentParser(cls, description=description)
+    parser.add_argument("--config", metavar="FILE", help="YAML file of these arguments; the command line overrides it")
+    if positional:
+        parser.add_argument(positional, nargs="?", default=argparse.SUPPRESS, help=f"the same as --{positional}")
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config")
+    config = first.parse_known_args(argv)[0].config
+    known = [action.dest for action in parser._actions if action.dest not in ("help", "config")]
+    # The file's entries go before the command line: argparse checks their types and lets the last one win.
+    values = parser.parse_args([*(_tokens(config, known, parser) if config else []), *argv])
+    return cls(**{name: value for name, value in vars(values).items() if name != "config"})
+
+
+def _tokens(path: str, known: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """The YAML file as command-line tokens."""
+    try:
+        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        parser.error(f"--config {path}: cannot be read as YAML: {e}")
+    if not isinstance(entries, dict):
+        parser.error(f"--config {path}: wanted 'name: value' lines, found a {type(entries).__name__}")
+    tokens: list[str] = []
+    for name, value in entries.items():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            parser.error(
+                f"--config {path}: unknown argument {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help")
+            )
+        if isinstance(value, list):
+            tokens += [f"--{name}", *map(str, value)]
+        elif isinstance(value, dict):
+            parser.error(f"--config {path}: {name!r} wants one value or a list of values, not a mapping")
+        elif value is not None:
+            tokens.append(f"--{name}={value}")
+    return tokens
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Call ``main``; an error that hybridrec raised on purpose ends the program with its message alone."""
+    try:
+        main()
+    except HybridrecError as e:
+        sys.exit(f"error: {e}")

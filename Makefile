@@ -1,12 +1,16 @@
 # Everything a fresh clone needs: `make align` trains and answers, `make test` tests. Both set up .venv first.
 PYTHON ?= python3
+# One process a GPU, or one on a machine without; cores shared out among them.
+PROCESSES ?= $(shell n=$$(nvidia-smi -L 2>/dev/null | grep -c '^GPU'); echo $$((n > 0 ? n : 1)))
+THREADS ?= $(shell n=$$(( $$(getconf _NPROCESSORS_ONLN) / $(PROCESSES) )); echo $$((n > 0 ? n : 1)))
+LAUNCH = $(BIN)/accelerate launch --config_file accelerate_config.yaml --num_processes $(PROCESSES) --num_cpu_threads_per_process $(THREADS)
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: align test slow lint bench clean
 
 align: .venv/ready
-	$(BIN)/accelerate launch --config_file accelerate_config.yaml recipes/align.py
+	$(LAUNCH) recipes/align.py
 
 test: .venv/ready
 	$(BIN)/python -m pytest

@@ -113,7 +113,7 @@ def fit(
         with torch.no_grad():
             method.solve(data)
     else:
-        run = _Run(method, data, record, accelerator or _accelerator(trackers, log_dir, hasattr(method, "players")))
+        run = _Run(method, data, record, accelerator or make_accelerator(trackers, log_dir, hasattr(method, "players")))
         run.prepare(epochs, batch_size, lr, weight_decay, clip, optimizer, schedule)
         run.train(epochs, every, patience, validate or _validation(data, metric), tuple(watch), bool(trackers), progress)
     method.eval()
@@ -122,13 +122,16 @@ def fit(
     return record
 
 
-def _accelerator(trackers: Sequence[str], log_dir: str | None, players: bool) -> Accelerator:
+def make_accelerator(trackers: Sequence[str] = (), log_dir: str | None = None, players: bool = False) -> Accelerator:
+    """An Accelerator as ``fit`` wants it, from the launch configuration; several processes without a GPU speak gloo."""
     from accelerate import Accelerator, DistributedDataParallelKwargs
 
     # Buffers (graphs, fixed features) are the same everywhere: sending them every step would cost more than the step.
     # A player's turn leaves the other players' parameters out.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=players)
-    accelerator = Accelerator(log_with=list(trackers) or None, project_dir=log_dir, kwargs_handlers=[ddp])
+    accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(), log_with=list(trackers) or None, project_dir=log_dir, kwargs_handlers=[ddp]
+    )
     missing = (
         set(trackers) - {t.name for t in accelerator.trackers} - {str(getattr(t, "value", t)) for t in accelerator.log_with}
     )

@@ -1,0 +1,55 @@
+"""Two real processes (gloo) against one: the same rows, the same losses, the same metrics."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WORKER = Path(__file__).parent / "workers" / "two_processes.py"
+
+
+def run(processes: int, out: Path) -> dict:
+    """What the worker wrote when started by torchrun with so many processes."""
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc_per_node={processes}",
+        str(WORKER),
+        str(out),
+    ]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(out.read_text())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    return run(1, folder / "one.json"), run(2, folder / "two.json")
+
+
+def test_two_processes_see_every_row_once(runs):
+    one, two = runs
+    assert two["processes"] == 2 and len(two["seen"]) == 2
+    whole = [sorted(batch) for batch in one["seen"][0]]
+    assert len(whole) == 4 * -(-600 // 128)
+    shared = [sorted(a + b) for a, b in zip(*two["seen"], strict=True)]
+    assert shared == whole  # batch by batch: no row lost, none twice
+
+
+def test_two_processes_follow_the_losses_of_one(runs):
+    one, two = runs
+    for a, b in zip(one["history"], two["history"], strict=True):
+        assert b == pytest.approx(a, rel=1e-4)
+
+
+def test_two_processes_end_with_the_same_weights_and_metrics(runs):
+    one, two = runs
+    assert two["weights"] == pytest.approx(one["weights"], rel=1e-3, abs=1e-4)
+    assert two["metrics"] == pytest.approx(one["metrics"], abs=1e-6)

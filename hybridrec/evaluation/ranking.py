@@ -15,7 +15,7 @@ from hybridrec.errors import HybridrecError
 from hybridrec.evaluation.metrics import per_user
 from hybridrec.evaluation.protocol import FULL, Protocol
 from hybridrec.evaluation.result import Result
-from hybridrec.evaluation.topk import merge, top
+from hybridrec.evaluation.topk import best
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
@@ -161,7 +161,7 @@ def _rank(method: Any, case: _Case, k: int, chunk: int | None) -> Tensor:
         user = case.users[start : start + size].to(device)
         known = case.known[case.users[start : start + size]].to(device)
         query = Query(torch.where(known, user, -1), history.take(user))
-        values, index = _best(scorer.blocks(query), mask.take(user), k)
+        values, index = best(scorer.blocks(query), mask.take(user), k)
         wrong = values.isnan().any(1).nonzero().flatten()
         if len(wrong):
             bad.fill_(int(user[wrong[0]]) + 1)
@@ -173,21 +173,6 @@ def _rank(method: Any, case: _Case, k: int, chunk: int | None) -> Tensor:
     if bad.item():
         raise ScoreError(f"{type(method).__name__} scores NaN for user position {bad.item() - 1}; a NaN has no rank")
     return lists.cpu()
-
-
-def _best(blocks: Iterator[tuple[int, Tensor]], seen: Histories, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` best unmasked columns over blocks of scores that follow one another: values and columns (B, k)."""
-    item, order = seen.item.sort()
-    row = seen.rows[order]
-    best: tuple[Tensor, Tensor] | None = None
-    for start, scores in blocks:
-        low, high = torch.searchsorted(item, item.new_tensor([start, start + scores.shape[1]])).tolist()
-        scores[row[low:high], item[low:high] - start] = -torch.inf
-        values, index = top(scores, k)
-        index = index + start
-        best = (values, index) if best is None else merge(*best, values, index, k)
-    assert best is not None
-    return best
 
 
 class _Dot:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from hybridrec.data.batches import Histories
 
 TIES_AT_ONCE = 1 << 22  # scores of tied rows that are looked through together
 
@@ -40,3 +46,18 @@ def merge(values: Tensor, index: Tensor, more: Tensor, at: Tensor, k: int) -> tu
     """The ``k`` best of two sorted lists a row, where every index of the second is above every index of the first."""
     values, by = torch.cat([values, more], 1).sort(dim=1, descending=True, stable=True)
     return values[:, :k], torch.cat([index, at], 1).gather(1, by[:, :k])
+
+
+def best(blocks: Iterator[tuple[int, Tensor]], seen: Histories, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` best unmasked columns over blocks of scores that follow one another, which are overwritten: (B, k) twice."""
+    item, order = seen.item.sort()
+    row = seen.rows[order]
+    kept: tuple[Tensor, Tensor] | None = None
+    for start, scores in blocks:
+        low, high = torch.searchsorted(item, item.new_tensor([start, start + scores.shape[1]])).tolist()
+        scores[row[low:high], item[low:high] - start] = -torch.inf
+        values, index = top(scores, k)
+        index = index + start
+        kept = (values, index) if kept is None else merge(*kept, values, index, k)
+    assert kept is not None
+    return kept

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from hybridrec.losses.contrastive import log_sum_exp
 
 
 def bpr(anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
@@ -24,3 +27,40 @@ def squared_norm(*embeddings: Tensor) -> Tensor:
     Shapes: each (B, D) or (B, n, D); returns ``sum 1/2 |x|^2 / B``, a scalar.
     """
     return sum((x.square().sum() for x in embeddings), start=embeddings[0].new_zeros(())) / (2 * len(embeddings[0]))
+
+
+def sampled_softmax(anchor: Tensor, positive: Tensor, negative: Tensor, temperature: float = 1.0) -> Tensor:
+    """The positive against sampled negatives: ``mean -log exp(s_p / t) / (exp(s_p / t) + sum_n exp(s_n / t))``.
+
+    Wu et al. 2022, On the effectiveness of sampled softmax loss, arXiv 2201.02327, eq. 3. Shapes: ``anchor`` (B, D),
+    ``positive`` (B, D), ``negative`` (B, n, D); returns a scalar. For every item as candidate: ``contrastive.log_sum_exp``.
+    """
+    own = (anchor * positive).sum(-1, keepdim=True)  # (B, 1)
+    others = torch.einsum("bd,bnd->bn", anchor, negative)
+    return (torch.cat([own, others], dim=1) / temperature).logsumexp(1).sub(own.squeeze(1) / temperature).mean()
+
+
+def softmax(anchor: Tensor, items: Tensor, positive: Tensor) -> Tensor:
+    """The positive against every item: ``mean log sum_i exp <a, v_i> - <a, v_p>``.
+
+    Shapes: ``anchor`` (B, D), ``items`` (I, D), ``positive`` (B,) positions; returns a scalar without a (B, I) matrix.
+    """
+    return (log_sum_exp(anchor, items) - (anchor * items[positive]).sum(-1)).mean()
+
+
+def cosine_contrastive(
+    anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 0.9, weight: float = 150.0
+) -> Tensor:
+    """``mean (1 - cos(a, p)) + weight * mean_n max(0, cos(a, n) - margin)``: only hard negatives have a gradient.
+
+    Mao et al. 2021, SimpleX, arXiv 2109.12613, eq. 2. Shapes: ``anchor`` (B, D), ``positive`` (B, D), ``negative``
+    (B, n, D); returns a scalar.
+    """
+    near = 1 - F.cosine_similarity(anchor, positive, dim=-1)
+    far = F.relu(F.cosine_similarity(anchor.unsqueeze(1), negative, dim=-1) - margin)
+    return (near + weight * far.mean(1)).mean()
+
+
+def squared_length(*parameters: Tensor) -> Tensor:
+    """``sum |x|^2`` over whole parameters: the ``|Theta|_F^2`` of many papers; returns a scalar."""
+    return torch.stack([x.square().sum() for x in parameters]).sum()

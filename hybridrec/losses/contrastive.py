@@ -1,0 +1,81 @@
+"""Losses that pull the two views of a node together and push it from other nodes: the survey's contrastive objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Scores held at once: what a CPU keeps in its cache, and enough to keep a GPU busy.
+SCORES_CPU, SCORES_GPU, LEAST_ROWS = 1 << 18, 1 << 26, 32
+
+
+def _rows(anchor: Tensor, candidates: Tensor) -> Iterator[slice]:
+    budget = SCORES_CPU if anchor.device.type == "cpu" else SCORES_GPU
+    rows = max(LEAST_ROWS, budget // max(1, len(candidates)))
+    return (slice(start, start + rows) for start in range(0, len(anchor), rows))
+
+
+class _LogSumExp(torch.autograd.Function):
+    """Scores a few rows at a time, in forward and again in backward: cheaper than writing (B, M) to memory and back."""
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
+    def forward(ctx: Any, anchor: Tensor, candidates: Tensor) -> Tensor:
+        parts = []
+        for some in _rows(anchor, candidates):
+            score = anchor[some] @ candidates.T  # (rows, M)
+            top = score.amax(1, keepdim=True)
+            parts.append(score.sub_(top).exp_().sum(1).log_().add_(top.squeeze(1)))
+        result = torch.cat(parts) if parts else anchor.new_zeros(0)
+        ctx.save_for_backward(anchor, candidates, result)
+        return result
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cuda")
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        anchor, candidates, result = ctx.saved_tensors
+        for_anchor, for_candidates = ctx.needs_input_grad
+        grad_anchor = torch.empty_like(anchor) if for_anchor else None
+        grad_candidates = torch.zeros_like(candidates) if for_candidates else None
+        for some in _rows(anchor, candidates):
+            share = torch.addmm(-result[some].unsqueeze(1), anchor[some], candidates.T).exp_()  # (rows, M), rows sum to 1
+            share *= grad[some].unsqueeze(1)
+            if grad_anchor is not None:
+                torch.mm(share, candidates, out=grad_anchor[some])
+            if grad_candidates is not None:
+                grad_candidates.addmm_(share.T, anchor[some])
+        return grad_anchor, grad_candidates
+
+
+def log_sum_exp(anchor: Tensor, candidates: Tensor) -> Tensor:
+    """``log sum_j exp <a_b, c_j>`` of every row, exact, without ever holding the scores of more than a few rows.
+
+    Shapes: ``anchor`` (B, D), ``candidates`` (M, D) -> (B,), with exact gradients to both.
+    """
+    return _LogSumExp.apply(anchor, candidates)
+
+
+def info_nce(pairs: tuple[Tensor, Tensor, Tensor], temperature: float) -> Tensor:
+    """InfoNCE over cosines: ``mean_b -log exp(cos(a_b, c_t(b)) / t) / sum_j exp(cos(a_b, c_j) / t)``.
+
+    van den Oord et al. 2018, arXiv 1807.03748, eq. 4; over cosines as in SGL, Wu et al. 2021, arXiv 2010.10783, eq. 10.
+    Shapes: ``pairs`` is (anchor (B, D), candidates (M, D), target (B,), where each anchor's positive stands among the
+    candidates), as ``hybridrec.pairs`` makes them; returns a scalar. Memory grows with B + M, never with B x M.
+    """
+    anchor, candidates, target = pairs
+    a = F.normalize(anchor.float(), dim=-1) / temperature
+    c = F.normalize(candidates.float(), dim=-1)
+    return (log_sum_exp(a, c) - (a * c[target]).sum(-1)).mean()
+
+
+def jensen_shannon(joint: Tensor, independent: Tensor) -> Tensor:
+    """The Jensen-Shannon bound on mutual information, as a loss: ``mean softplus(-T(joint)) + mean softplus(T(independent))``.
+
+    Hjelm et al. 2019, Deep InfoMax, arXiv 1808.06670, eq. 4. Shapes: a discriminator's scores of real pairs (B,) and of
+    pairs torn apart (n,), before any sigmoid; returns a scalar.
+    """
+    return F.softplus(-joint).mean() + F.softplus(independent).mean()

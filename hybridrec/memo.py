@@ -7,12 +7,24 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.graph import increment_version
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+
+def _count_fused_steps(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    """Fused optimizers change parameters without PyTorch's count of changes: count for them, or a Memo would not see it."""
+    for group in optimizer.param_groups:
+        if group.get("fused"):
+            increment_version([p for p in group["params"] if p.grad is not None])
+
+
+register_optimizer_step_post_hook(_count_fused_steps)
 
 
 class Memo:
     """The last result of a computation over parameters, reused while none of them has changed.
 
-    PyTorch counts in-place changes of a tensor (``_version``); optimizers, ``load_state_dict`` and ``copy_`` all raise it.
+    PyTorch counts the in-place changes of a tensor (``_version``): optimizers, ``load_state_dict`` and ``copy_`` raise it.
     """
 
     def __init__(self) -> None:

@@ -29,6 +29,52 @@ class _Product(torch.autograd.Function):
         return None, None, None, _multiply(crow, col, value, grad.contiguous())
 
 
+class _Weighted(torch.autograd.Function):
+    """``sum_j w_ij x_j`` for weights that are learned: gradients to the weights as well as to x."""
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
+    def forward(ctx: Any, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
+        ctx.graph = graph
+        ctx.save_for_backward(weight, x)
+        return _multiply(graph.crow, graph.col, weight, x)
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cuda")
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        graph, (weight, x), grad = ctx.graph, ctx.saved_tensors, grad.contiguous()
+        for_weight = _dot(graph, grad, x) if ctx.needs_input_grad[1] else None
+        for_x = _multiply(graph.crow, graph.col, weight[graph.reverse], grad) if ctx.needs_input_grad[2] else None
+        return None, for_weight, for_x
+
+
+class _Dot(torch.autograd.Function):
+    """``<x_i, y_j>`` of every entry (i, j); its gradients are weighted sums over the same entries."""
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
+    def forward(ctx: Any, graph: Graph, x: Tensor, y: Tensor) -> Tensor:
+        ctx.graph = graph
+        ctx.save_for_backward(x, y)
+        return _dot(graph, x, y)
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cuda")
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        graph, (x, y), grad = ctx.graph, ctx.saved_tensors, grad.contiguous()
+        for_x = _multiply(graph.crow, graph.col, grad, y) if ctx.needs_input_grad[1] else None
+        for_y = _multiply(graph.crow, graph.col, grad[graph.reverse], x) if ctx.needs_input_grad[2] else None
+        return None, for_x, for_y
+
+
+def _dot(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
+    # In slices: the rows of all entries at once would be (2E, D), twice.
+    row, col = graph.row, graph.col
+    size = max(1, (1 << 20) // max(1, x.shape[1]))
+    parts = [(x[row[s : s + size]] * y[col[s : s + size]]).sum(1) for s in range(0, len(row), size)]
+    return torch.cat(parts) if parts else x.new_zeros(0)
+
+
 def _multiply(crow: Tensor, col: Tensor, value: Tensor, x: Tensor) -> Tensor:
     return F.embedding_bag(col, x, crow, mode="sum", per_sample_weights=value, include_last_offset=True)
 
@@ -50,6 +96,7 @@ class Graph(nn.Module):
     def __init__(self, crow: Tensor, col: Tensor, edge: Tensor, value: Tensor, start: Mapping[str, int]) -> None:
         super().__init__()
         self.start = dict(start)  # the first node of each entity
+        self._reverse: tuple[Tensor, int, Tensor] | None = None
         for name, x in (("crow", crow), ("col", col), ("edge", edge), ("value", value)):
             self.register_buffer(name, x)
 
@@ -96,6 +143,23 @@ class Graph(nn.Module):
         """Edges at every node: (N,)."""
         return self.crow[1:] - self.crow[:-1]
 
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """The lower and the higher node of every edge, in the order of edge numbers: (E,) and (E,), int64."""
+        row = self.row
+        up = row < self.col
+        return row[up], self.col[up].long()
+
+    @property
+    def reverse(self) -> Tensor:
+        """Where entry (j, i) stands for every entry (i, j): (2E,). Kept while the graph stays the same."""
+        if self._reverse is None or self._reverse[0] is not self.edge or self._reverse[1] != self.edge._version:
+            pairs = self.edge.argsort().view(-1, 2)
+            reverse = torch.empty_like(pairs.view(-1))
+            reverse[pairs] = pairs.flip(1)
+            self._reverse = self.edge, self.edge._version, reverse
+        return self._reverse[2]
+
     def _with(self, crow: Tensor, col: Tensor, edge: Tensor, value: Tensor) -> Graph:
         return Graph(crow, col, edge, value, self.start)
 
@@ -106,10 +170,25 @@ class Graph(nn.Module):
 
     def keep(self, edges: Tensor) -> Graph:
         """The graph of only the edges where ``edges`` (E,) is True, normalised anew."""
-        kept = edges[self.edge]
+        kept, number = edges[self.edge], edges.cumsum(0, dtype=self.edge.dtype) - 1
         ends = torch.cat([self.crow.new_zeros(1), kept.cumsum(0, dtype=self.crow.dtype)])
-        return self._with(ends[self.crow], self.col[kept], self.edge[kept], self.value[kept]).normalise()
+        return self._with(ends[self.crow], self.col[kept], number[self.edge[kept]], self.value[kept]).normalise()
 
     def propagate(self, x: Tensor) -> Tensor:
         """``A x`` for node embeddings ``x`` (N, D): (N, D)."""
         return _Product.apply(self.crow, self.col, self.value, x.float())
+
+    def aggregate(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``sum_j weight_ij x_j`` with a ``weight`` (2E,) of one's own for every entry, gradients to both: (N, D) -> (N, D)."""
+        return _Weighted.apply(self, weight, x.contiguous())
+
+    def dot(self, x: Tensor, y: Tensor) -> Tensor:
+        """``<x_i, y_j>`` of every entry (i, j), for node embeddings (N, D) each: (2E,), with gradients to both."""
+        return _Dot.apply(self, x.contiguous(), y.contiguous())
+
+    def softmax(self, logits: Tensor) -> Tensor:
+        """``logits`` (2E,) as weights that sum to 1 over the entries of each row: (2E,)."""
+        row = self.row
+        top = logits.new_full((self.nodes,), -torch.inf).scatter_reduce(0, row, logits.detach(), "amax")
+        weight = (logits - top[row]).exp()
+        return weight / logits.new_zeros(self.nodes).index_add(0, row, weight)[row]

@@ -1,0 +1,1 @@
+"""View creation: corruptions of data, of features and of the model itself."""

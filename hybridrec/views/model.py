@@ -1,0 +1,115 @@
+"""Model-based views: a second structure or a second model, made from the first or learned beside it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hybridrec.graph import Graph
+
+
+class SVDGraph(nn.Module):
+    """The ``rank`` largest singular components of a user-item graph: what all of it says, none of its noise.
+
+    LightGCL, Cai et al. 2023, arXiv 2302.08191, eqs. 3 to 5: ``R ~ U S V'``, kept as two factors and never multiplied out.
+    Shapes: ``users`` (U, rank) and ``items`` (I, rank) hold U and V, ``spectrum`` (rank,) S; N = U + I.
+    """
+
+    users: Tensor
+    items: Tensor
+    spectrum: Tensor
+
+    def __init__(self, graph: Graph, users: int, rank: int = 5) -> None:
+        super().__init__()
+        row, col = graph.row, graph.col.long()
+        up = row < users  # each edge once: the user's entry
+        block = torch.sparse_coo_tensor(
+            torch.stack([row[up], col[up] - users]), graph.value[up], (users, graph.nodes - users), check_invariants=True
+        )
+        rank = min(rank, *block.shape)
+        # A random projection, wider than the rank and iterated, then cut, finds the leading subspace.
+        u, s, v = torch.svd_lowrank(block, q=min(rank + 10, *block.shape), niter=8)
+        for name, x in (("users", u), ("items", v), ("spectrum", s)):
+            self.register_buffer(name, x[..., :rank].contiguous())
+
+    def propagate(self, x: Tensor) -> Tensor:
+        """``A x`` for the low-rank graph, node embeddings ``x`` (N, D) -> (N, D)."""
+        user, item = x.split([len(self.users), len(self.items)])
+        s = self.spectrum.unsqueeze(1)
+        return torch.cat([self.users @ (s * (self.items.T @ item)), self.items @ (s * (self.users.T @ user))])
+
+
+class LearnedHypergraph(nn.Module):
+    """Hyperedges learned as vectors: node v belongs to hyperedge h by ``<x_v, w_h>``.
+
+    HCCF, Xia et al. 2022, arXiv 2204.12200, eq. 5. ``weight`` (D, H); embeddings (N, D) -> incidence (N, H).
+    """
+
+    def __init__(self, dim: int, hyperedges: int = 128) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(dim, hyperedges)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The incidence of every node: (N, H)."""
+        return x @ self.weight
+
+
+class MomentumTwin(nn.Module):
+    """A copy of a module that follows it: ``theta' <- m theta' + (1 - m) theta``, without gradients.
+
+    BYOL, Grill et al. 2020, arXiv 2006.07733, sec. 3.1; BUIR, Lee et al. 2021, arXiv 2105.06323, eq. 3. The original is
+    handed to every call of ``follow``, so that the twin owns its copy alone.
+    """
+
+    def __init__(self, module: nn.Module, momentum: float = 0.995) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.copy = copy.deepcopy(module).requires_grad_(False)
+
+    @torch.no_grad()
+    def follow(self, module: nn.Module) -> None:
+        """One step towards ``module``."""
+        for mine, its in zip(self.copy.parameters(), module.parameters(), strict=True):
+            mine.lerp_(its, 1 - self.momentum)
+
+    @torch.no_grad()
+    def forward(self, *args: Any) -> Any:
+        """What the copy answers."""
+        return self.copy(*args)
+
+
+class EdgeMask(nn.Module):
+    """Learned gates on the edges of a graph, from the embeddings of their ends: hard-concrete, so that they reach 0 and 1.
+
+    Louizos et al. 2018, arXiv 1712.01312, eqs. 10 and 11; on graphs in PTDNet (Luo et al. 2021, arXiv 2011.07057) and
+    AdaGCL (Jiang et al. 2023, arXiv 2305.10837, eq. 7). Both entries of an edge share a gate.
+    Shapes: ``logits`` and ``forward`` give one number an edge, (E,).
+    """
+
+    def __init__(self, dim: int, low: float = -0.45, high: float = 1.05) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+        self.near = nn.Linear(dim, dim)
+        self.judge = nn.Linear(dim, 1)
+
+    def logits(self, graph: Graph, x: Tensor) -> Tensor:
+        """How much each edge is believed: (E,)."""
+        first, second = graph.ends
+        hidden = F.relu(self.near(x))
+        return self.judge(hidden[first] + hidden[second]).squeeze(1)
+
+    def gate(self, logits: Tensor, temperature: float = 1.0) -> Tensor:
+        """Gates in [0, 1]: random while training, their middle otherwise."""
+        if self.training:
+            u = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
+            logits = (u.log() - (-u).log1p() + logits) / temperature
+        return (logits.sigmoid() * (self.high - self.low) + self.low).clamp(0, 1)
+
+    def open(self, logits: Tensor, temperature: float = 1.0) -> Tensor:
+        """The expected share of gates that are not 0, arXiv 1712.01312 eq. 12: the L0 penalty, a scalar."""
+        shift = torch.log(torch.tensor(-self.low / self.high, device=logits.device))
+        return torch.sigmoid(logits - temperature * shift).mean()

@@ -1,0 +1,56 @@
+import torch
+
+from hybridrec.views.model import EdgeMask, LearnedHypergraph, MomentumTwin, SVDGraph
+
+
+def test_svd_graph_equals_the_truncated_dense_svd(graph, dense):
+    torch.manual_seed(0)
+    block = dense(graph)[:12, 12:]
+    u, s, vt = torch.linalg.svd(block)
+    low = u[:, :4] @ torch.diag(s[:4]) @ vt[:4]
+    x = torch.randn(21, 5)
+    wanted = torch.cat([low @ x[12:], low.T @ x[:12]])
+    torch.testing.assert_close(SVDGraph(graph, 12, rank=4).propagate(x), wanted, atol=1e-4, rtol=1e-3)
+
+
+def test_svd_graph_of_full_rank_is_the_graph(graph):
+    x = torch.randn(21, 3)
+    torch.testing.assert_close(SVDGraph(graph, 12, rank=99).propagate(x), graph.propagate(x), atol=1e-5, rtol=1e-4)
+
+
+def test_learned_hypergraph_by_hand():
+    view = LearnedHypergraph(2, 3)
+    with torch.no_grad():
+        view.weight.copy_(torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, -1.0]]))
+    torch.testing.assert_close(view(torch.tensor([[1.0, 3.0]])), torch.tensor([[1.0, 3.0, -1.0]]))
+
+
+def test_momentum_twin_follows_at_its_pace_and_takes_no_gradient():
+    line = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        line.weight.fill_(1.0)
+    twin = MomentumTwin(line, momentum=0.9)
+    with torch.no_grad():
+        line.weight.fill_(2.0)
+    assert twin(torch.ones(1, 1)).item() == 1.0
+    twin.follow(line)
+    torch.testing.assert_close(twin(torch.ones(1, 1)), torch.tensor([[1.1]]))
+    assert not twin(torch.ones(1, 1, requires_grad=True)).requires_grad
+    assert not any(p.requires_grad for p in twin.parameters())
+
+
+def test_edge_mask_gates_reach_zero_and_one_and_learn(graph):
+    torch.manual_seed(0)
+    mask, x = EdgeMask(4), torch.randn(21, 4)
+    assert mask.logits(graph, x).shape == (60,)
+    extreme = torch.tensor([-9.0, 0.0, 9.0])
+    gates = mask.eval().gate(extreme)
+    torch.testing.assert_close(gates, torch.tensor([0.0, 0.3, 1.0]))  # (1/2 * 1.5 - 0.45)
+    mask.train()
+    many = mask.gate(torch.zeros(10_000))
+    assert (many == 0).float().mean() > 0.1 and (many > 0.9).float().mean() > 0.1
+    # The share of open gates is what the penalty says it is.
+    share = (many > 0).float().mean()
+    torch.testing.assert_close(mask.open(torch.zeros(1)), share, atol=0.02, rtol=0)
+    mask.gate(mask.logits(graph, x)).sum().backward()
+    assert all(p.grad.norm() > 0 for p in mask.parameters())

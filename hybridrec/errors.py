@@ -9,6 +9,10 @@ class DataError(HybridrecError, ValueError):
     """Input data that cannot be used: says which file, column and row, and the remedy."""
 
 
+class DataWarning(UserWarning):
+    """Input data that can be used but is not as one would expect: says what was found and what was done."""
+
+
 class ArtifactError(HybridrecError, ValueError):
     """A saved method or Recommender that is incomplete, altered or not ours."""
 

@@ -63,6 +63,13 @@ class Histories(NamedTuple):
             torch.arange(len(self.offset) - 1, device=self.offset.device), self.lengths, output_size=len(self.item)
         )
 
+    def once(self, items: int) -> Tensor:
+        """True at the last entry of each item in each row (n,): what is left of rows read as sets of ``items`` items."""
+        key, order = (self.rows * items + self.item).sort(stable=True)
+        last = torch.ones_like(key, dtype=torch.bool)
+        last[:-1] = key[1:] != key[:-1]
+        return torch.empty_like(last).index_put_((order,), last)
+
     def take(self, rows: Tensor) -> Histories:
         """The histories of ``rows`` (B,), in that order."""
         lengths = self.lengths[rows]

@@ -225,9 +225,15 @@ class Dataset:
     def __repr__(self) -> str:
         parts = [f"{len(self.train):,} train"] + [f"{len(r):,} {name}" for name, r in self.heldout.items()]
         others = [f"{name} {r.source}->{r.target} {len(r):,}" for name, r in self.relations.items() if name != self.goal]
-        entities = ", ".join(f"{n:,} {entity}s" for entity, n in self.counts.items())
+        entities = ", ".join(f"{n:,} {_plural(entity)}" for entity, n in self.counts.items())
         return (
             f"Dataset({self.name or 'unnamed'}: {entities}; {self.goal}: {', '.join(parts)}"
             + "".join(f"; {o}" for o in others)
             + ")"
         )
+
+
+def _plural(entity: str) -> str:
+    kind, _, domain = entity.partition(":")
+    several = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    return f"{several} of {domain}" if domain else several

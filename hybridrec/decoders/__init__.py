@@ -1,0 +1,1 @@
+"""Decoders: from embeddings back to what was corrupted."""

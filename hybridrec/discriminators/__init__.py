@@ -1,0 +1,1 @@
+"""Discriminators: joint from independent, real from generated."""

@@ -1,0 +1,1 @@
+"""Pair sampling: which embeddings are each other's positive, and against which candidates."""

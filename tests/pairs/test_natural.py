@@ -1,0 +1,78 @@
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import tensor
+
+from hybridrec.losses.contrastive import info_nce
+from hybridrec.pairs.natural import against_all, natural, paired
+
+
+def views(nodes=9, dim=4):
+    random = torch.Generator().manual_seed(0)
+    return [torch.randn(nodes, dim, generator=random).requires_grad_() for _ in range(2)]
+
+
+def test_natural_takes_each_node_once_and_the_batch_as_candidates():
+    one, two = views()
+    pairs = natural(one, two, tensor([5, 2, 5, 7, 2]))
+    torch.testing.assert_close(pairs.anchor, one[[2, 5, 7]])
+    torch.testing.assert_close(pairs.candidates[pairs.target], two[[2, 5, 7]])
+    assert len(pairs.candidates) == 3
+
+
+def test_paired_and_against_all():
+    one, two = views()
+    pairs = paired(one, two)
+    assert torch.equal(pairs.target, torch.arange(9))
+    pairs = against_all(one, two, tensor([3, 3, 0]))
+    torch.testing.assert_close(pairs.anchor, one[[0, 3]])
+    torch.testing.assert_close(pairs.candidates[pairs.target], two[[0, 3]])
+    assert len(pairs.candidates) == 9
+
+
+SHARES = [[0, 4, 4, 6, 1], [7, 2, 3]]  # of different length, no node in both
+OVERLAP = [[0, 4, 6], [6, 2, 4]]
+
+
+def _process(rank, port, shares, queue):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    one, two = views()
+    pairs = natural(one, two, tensor(shares[rank]))
+    loss = info_nce(pairs, 0.2) * len(pairs.anchor)
+    loss.backward()
+    agrees = bool(torch.equal(pairs.candidates[pairs.target], two[tensor(shares[rank]).unique()]))
+    queue.put((rank, loss.item(), one.grad.tolist(), two.grad.tolist(), len(pairs.candidates), agrees))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("shares", [SHARES, OVERLAP])
+def test_two_processes_contrast_as_one_does_and_gradients_find_their_way_back(shares):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    context = mp.get_context("spawn")
+    queue = context.SimpleQueue()
+    workers = [context.Process(target=_process, args=(r, port, shares, queue)) for r in range(2)]
+    for w in workers:
+        w.start()
+    found = sorted(queue.get() for _ in workers)
+    for w in workers:
+        w.join()
+    one, two = views()
+    everything = tensor([n for share in shares for n in share]).unique()
+    # Every process's anchors against the union of all nodes, summed.
+    loss = sum(
+        info_nce((one[n], two[everything], torch.searchsorted(everything, n)), 0.2) * len(n)
+        for n in (tensor(s).unique() for s in shares)
+    )
+    loss.backward()
+    assert all(f[4] == len(everything) for f in found) and all(f[5] for f in found)
+    torch.testing.assert_close(tensor(found[0][1] + found[1][1]), loss.detach())
+    torch.testing.assert_close(tensor(found[0][2]) + tensor(found[1][2]), one.grad)
+    torch.testing.assert_close(tensor(found[0][3]) + tensor(found[1][3]), two.grad)

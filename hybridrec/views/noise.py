@@ -53,7 +53,7 @@ class _NoisyRows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     @torch.amp.custom_bwd(device_type="cuda")
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         weight, offset, item, value, scale, factor, u = ctx.saved_tensors
         inner = torch.linalg.solve_triangular(factor.T, u.T @ (scale.unsqueeze(1) * grad), upper=True)  # L'^-1 sum u g'
         result = weight @ inner  # (I, D)

@@ -1,0 +1,62 @@
+"""Denoisers of interaction vectors: what reads a noised row and writes the row it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.embeddings import get_timestep_embedding
+from torch import Tensor, nn
+
+
+class RowDenoiser(ModelMixin, ConfigMixin):
+    """A time-conditioned perceptron from rows to rows, in three parts: ``W'x``, the layers between, ``V h``.
+
+    DiffRec's (Wang et al. 2023, arXiv 2304.04971, section 3.1): dropout on the noised row, the sinusoidal embedding of t
+    beside it, tanh after every layer but the last. Cut in three so that no part but the dense ``forward`` needs (B, I):
+    training reads sparse rows and compares through Gram matrices, and the reverse process runs in the first layer's space.
+
+    ``catalogue`` is I; ``widths`` are the hidden layers' (D1 the first, DK the last); ``read`` is W (I, D1); ``write`` is
+    V (I, DK + 1), its last column the bias of every item.
+    """
+
+    @register_to_config
+    def __init__(
+        self, catalogue: int, widths: Sequence[int] = (600, 200, 600), time_dim: int = 10, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.dropout, self.time_dim = dropout, time_dim
+        self.read = nn.Parameter(_normal(torch.empty(catalogue, widths[0]), catalogue + time_dim, widths[0]))
+        self.time = nn.Linear(time_dim, time_dim)
+        self.enter = nn.Linear(time_dim, widths[0])  # the time's share of the first layer, and that layer's bias
+        self.inner = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.write = nn.Parameter(_normal(torch.empty(catalogue, widths[-1] + 1), catalogue, widths[-1]))
+        with torch.no_grad():
+            for layer in [self.time, *self.inner]:
+                _normal(layer.weight, *layer.weight.shape)
+            _normal(self.enter.weight, catalogue + time_dim, widths[0])
+            for bias in (self.time.bias, self.enter.bias, *(x.bias for x in self.inner), self.write[:, -1]):
+                nn.init.normal_(bias, 0.0, 0.001)
+
+    def between(self, u: Tensor, t: Tensor) -> Tensor:
+        """Last hidden layer and a 1, (B, DK + 1), from what was read ``u = W'x`` (B, D1) and times ``t`` (B,)."""
+        when = get_timestep_embedding(t, self.time_dim, flip_sin_to_cos=True, downscale_freq_shift=0)
+        h = torch.tanh(u + self.enter(self.time(when.to(u.dtype))))
+        for layer in self.inner:
+            h = torch.tanh(layer(h))
+        return F.pad(h, (0, 1), value=1.0)
+
+    def forward(self, sample: Tensor, timestep: Tensor | int) -> Tensor:
+        """Predicted rows x0 (B, I) from noised rows ``sample`` (B, I) and times (B,) or one."""
+        t = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
+        return self.between(F.dropout(sample, self.dropout, self.training) @ self.read, t) @ self.write.T
+
+
+def _normal(weight: Tensor, one: int, other: int) -> Tensor:
+    """Xavier's normal: variance ``2 / (fan in + fan out)``."""
+    with torch.no_grad():
+        return weight.normal_(0.0, (2.0 / (one + other)) ** 0.5)

@@ -41,6 +41,7 @@ def configured(cls: C) -> C:
         if type(self).__init__ is init:  # not where a subclass calls it through super()
             self.arguments = given
 
+    init.configured = True  # type: ignore[attr-defined]
     cls.__init__ = init  # type: ignore[misc]
     return cls
 
@@ -83,9 +84,10 @@ def find_class(path: str) -> Any:
         raise ArtifactError(f"refusing to load class {path!r}: only classes of hybridrec are built from a saved artifact")
     try:
         cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as e:
+    except (ImportError, AttributeError, ValueError) as e:
         raise ArtifactError(f"this version of hybridrec has no {path!r}") from e
-    if not (inspect.isclass(cls) and hasattr(cls.__init__, "__wrapped__")):
+    # Other libraries wrap constructors too, and their classes are attributes of our modules: ours are marked.
+    if not (inspect.isclass(cls) and getattr(cls.__init__, "configured", False) and cls.__module__.startswith("hybridrec.")):
         raise ArtifactError(f"refusing to load {path!r}: it is not a @configured class")
     return cls
 
@@ -105,9 +107,9 @@ def load_method(folder: str | Path) -> tuple[Any, Dataset]:
     try:
         data = Dataset.from_schema(config["schema"])
         method = build({"class": config["class"], "arguments": config["arguments"]}, data)
-    except (KeyError, TypeError, ValueError) as e:
-        if isinstance(e, ArtifactError):
-            raise
+    except ArtifactError:
+        raise
+    except Exception as e:  # a damaged schema or argument may fail in any way, deep in a constructor
         raise ArtifactError(f"{folder / CONFIG}: not a saved method ({type(e).__name__}: {e})") from e
     load_state(method, read_weights(folder / WEIGHTS), folder / WEIGHTS)
     return method.eval(), data

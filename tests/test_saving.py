@@ -108,7 +108,7 @@ def test_saved_by_another_version(saved):
     config = json.loads((folder / CONFIG).read_text())
     config["arguments"]["spice"] = 1
     (folder / CONFIG).write_text(json.dumps(config))
-    with pytest.raises(ArtifactError, match="does not take the saved arguments.*spice"):
+    with pytest.raises(ArtifactError, match=r"does not take the saved arguments.*spice"):
         load_method(folder)
 
 

@@ -1,0 +1,131 @@
+"""From what a request names to positions of items: the method's scores, the prompts' scores, their mix and the search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hybridrec.data.batches import Histories, Query
+from hybridrec.errors import QueryError
+from hybridrec.evaluation.topk import best
+from hybridrec.foldin import least_squares
+from hybridrec.pipeline.scoring import Neighbours, Part, Space, Whole, blocks, centred, mix
+from hybridrec.pipeline.search import SCORES, Search
+
+SAMPLE = 256  # queries on which an approximate search is measured
+
+
+class Engine:
+    """Ranks a catalogue of I items, of which the method was trained on the first ``trained``.
+
+    ``text`` (I, D) are the items' text vectors, in the space of the method's item vectors; None where there are no texts.
+    An item added after training has its text vector in place of the item vector that the method would have learned, and
+    where the method has none, the mean score of its ten nearest items by text.
+    """
+
+    def __init__(self, method: Any, trained: int, text: Tensor | None, search: Search | None) -> None:
+        self.method, self.trained, self.search = method, trained, search
+        self.name = type(method).__name__
+        self.device = next((x.device for x in (*method.parameters(), *method.buffers())), torch.device("cpu"))
+        self.prompts: Space | None = None
+        self.taste: Space | Whole = Whole()
+        self.neighbours: Neighbours | None = None
+        self.items = trained
+        if text is not None:
+            text = text.detach().float().to(self.device)
+            self.items = len(text)
+            self.middle = text[:trained].mean(0)
+            self.prompts = Space(centred(text, self.middle))
+        if hasattr(method, "catalogue") and hasattr(method, "represent"):
+            with torch.no_grad():
+                vectors = method.catalogue().detach().float()
+            if text is not None:
+                if vectors.shape[1] != text.shape[1]:
+                    raise QueryError(
+                        f"texts are encoded to {text.shape[1]} dimensions and the item vectors of {self.name} have "
+                        f"{vectors.shape[1]}: a text side maps into their space"
+                    )
+                vectors = torch.cat([vectors, text[trained:]])
+            self.taste = Space(vectors)
+        elif search is not None:
+            raise QueryError(f"{self.name} has no item vectors to search among: leave out search, every item is scored")
+        elif self.prompts is not None:
+            self.neighbours = Neighbours.of(self.prompts.items[trained:], self.prompts.items[:trained])
+        # Scores of a whole catalogue are held for as many requests as there is room for.
+        self.together = 256 if isinstance(self.taste, Space) else max(1, min(256, SCORES // self.items))
+        self._built = False
+
+    def like(self, rows: Tensor, query: Query, weight: float) -> Part:
+        """What the method says for the users and histories of ``query``."""
+        query = query.to(self.device)
+        if isinstance(self.taste, Space):
+            return Part(self.taste, rows, self._represent(query, self.taste), weight)
+        if bool((query.history.item >= self.trained).any()):
+            raise QueryError(
+                f"a history names an item that was added after training, and {self.name} reads only the items it was trained "
+                "on; leave it out of the history"
+            )
+        scores = self.method.score(query).float()
+        return Part(self.taste, rows, self.neighbours.extend(scores) if self.neighbours else scores, weight)
+
+    def _represent(self, query: Query, space: Space) -> Tensor:
+        """User vectors (B, D): the method's own; by least squares where the history has items that the method never saw."""
+        new = torch.zeros(len(query.user), dtype=torch.bool, device=self.device)
+        new[query.history.rows[query.history.item >= self.trained]] = True
+        vectors = space.items.new_zeros(len(new), space.items.shape[1])
+        if len(old := (~new).nonzero().flatten()):
+            vectors[old] = self.method.represent(Query(query.user[old], query.history.take(old))).float()
+        if len(rows := new.nonzero().flatten()):
+            vectors[rows] = least_squares(query.history.take(rows), space.items)
+        return vectors
+
+    def wish(self, rows: Tensor, vectors: Tensor, weight: float) -> Part:
+        """What prompts ask for, as ``vectors`` (B, D) of the text side."""
+        assert self.prompts is not None
+        return Part(self.prompts, rows, centred(vectors.float().to(self.device), self.middle), weight)
+
+    def find(self, parts: list[Part], seen: Histories, k: int) -> tuple[Tensor, Tensor]:
+        """The ``k`` best items of each request that are not ``seen``: scores and positions (B, k), -inf where none is left."""
+        requests, seen = len(seen.offset) - 1, seen.to(self.device)
+        mixed = mix(parts, requests)
+        if self.search is None:
+            size = max(1, SCORES // requests)
+            scores, index = best(blocks(mixed, requests, self.items, size), seen, k)
+        else:
+            spaces = self._spaces()
+            if not self._built:
+                self.search.build(torch.cat([space.items for space in spaces], 1), self._sample(spaces))
+                self._built = True
+            query = torch.cat([_within(space, mixed, requests) for space in spaces], 1)
+            scores, index = self.search(query, seen, k)
+            for part, shift in mixed:
+                scores = scores.index_add(0, part.rows, -shift.to(scores.device).unsqueeze(1).expand(-1, scores.shape[1]))
+        if bool(scores.isnan().any()):
+            raise QueryError(f"{self.name} scores NaN, which has no rank: was its training finite?")
+        return scores, index
+
+    def _spaces(self) -> list[Space]:
+        return [space for space in (self.taste, self.prompts) if isinstance(space, Space)]
+
+    def _sample(self, spaces: list[Space]) -> Tensor:
+        """Queries like those to come: an item of the catalogue, asked for in one of the spaces."""
+        chosen = torch.randperm(self.items, generator=torch.Generator().manual_seed(0))[:SAMPLE].to(self.device)
+        width = sum(space.items.shape[1] for space in spaces)
+        queries, start = [], 0
+        for space, some in zip(spaces, chosen.chunk(len(spaces)), strict=False):
+            query = torch.zeros(len(some), width, device=self.device)
+            query[:, start : start + space.items.shape[1]] = space.items[some]
+            queries.append(query)
+            start += space.items.shape[1]
+        return torch.cat(queries)
+
+
+def _within(space: Space, mixed: list[tuple[Part, Tensor]], requests: int) -> Tensor:
+    """The queries of the parts that are scored in ``space``: (B, D), zero where a request has none."""
+    query = space.items.new_zeros(requests, space.items.shape[1])
+    for part, _ in mixed:
+        if part.side is space:
+            query.index_add_(0, part.rows.to(query.device), part.query)
+    return query

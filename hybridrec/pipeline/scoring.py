@@ -1,0 +1,111 @@
+"""Scores of the whole catalogue for users, histories and prompts, and for a mix of them.
+
+Each source that a request names gives a score to every item: a known user and a history through the method, a prompt by the
+cosine of its vector and the items' text vectors, both less the mean text vector. One source is ranked by its scores as
+they are. Several are put on one scale and added: item i of request b scores
+
+    sum over sources s of  weight_s (score_s(b, i) - mean_j score_s(b, j)) / std_j score_s(b, j)
+
+with mean and standard deviation over the catalogue. Where scores are products of vectors this is a product again, of
+concatenated vectors, and mean and deviation come from the mean and the covariance of the item vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NEIGHBOURS = 10
+
+
+class Space:
+    """Item vectors (I, D) whose products with a query's vector are scores."""
+
+    def __init__(self, items: Tensor) -> None:
+        self.items = items
+        self.mean = items.mean(0)
+        centred = items - self.mean
+        self.covariance = centred.T @ centred / len(items)
+
+    def moments(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the scores over the catalogue, for each query (B, D): (B,), (B,)."""
+        return query @ self.mean, ((query @ self.covariance) * query).sum(1).clamp(min=0).sqrt()
+
+    def scores(self, query: Tensor, start: int, stop: int) -> Tensor:
+        """Scores of some of the items: (B, stop - start)."""
+        return query @ self.items[start:stop].T
+
+
+class Whole:
+    """Scores that only the method can compute, all at once: (B, I)."""
+
+    @staticmethod
+    def moments(scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each row."""
+        return scores.mean(1), scores.std(1, correction=0)
+
+    @staticmethod
+    def scores(scores: Tensor, start: int, stop: int) -> Tensor:
+        """Some of the columns."""
+        return scores[:, start:stop]
+
+
+class Part(NamedTuple):
+    """One source's say in some requests: ``rows`` (b,), and what its ``side`` scores by: (b, D) or (b, I)."""
+
+    side: Space | Whole
+    rows: Tensor
+    query: Tensor
+    weight: float
+
+
+def mix(parts: list[Part], requests: int) -> list[tuple[Part, Tensor]]:
+    """Parts scaled by the formula above, each with what is to be taken off its scores (b,)."""
+    voices = torch.zeros(requests, dtype=torch.int64)
+    for part in parts:
+        voices[part.rows] += 1
+    mixed = []
+    for part in parts:
+        alone = (voices[part.rows] == 1).to(part.query.device)
+        mean, spread = part.side.moments(part.query)
+        # A source that scores all items alike says nothing: its deviation is zero, and so is its part.
+        scale = torch.where(alone, 1.0, torch.where(spread > 0, part.weight / spread, 0.0))
+        mixed.append((part._replace(query=part.query * scale.unsqueeze(1)), torch.where(alone, 0.0, mean * scale)))
+    return mixed
+
+
+def blocks(mixed: list[tuple[Part, Tensor]], requests: int, items: int, size: int) -> Iterator[tuple[int, Tensor]]:
+    """Scores of ``size`` items after ``size`` items: first column and (B, size)."""
+    device = mixed[0][0].query.device
+    for start in range(0, items, size):
+        stop = min(start + size, items)
+        total = torch.zeros(requests, stop - start, device=device)
+        for part, shift in mixed:
+            total.index_add_(0, part.rows.to(device), part.side.scores(part.query, start, stop) - shift.unsqueeze(1))
+        yield start, total
+
+
+def centred(vectors: Tensor, mean: Tensor) -> Tensor:
+    """Unit vectors of ``vectors`` (n, D) less ``mean`` (D,)."""
+    return torch.nn.functional.normalize(vectors - mean, dim=1)
+
+
+class Neighbours(NamedTuple):
+    """The trained items nearest to each new item by text, with weights that sum to 1: ``item`` and ``weight`` (n, 10)."""
+
+    item: Tensor
+    weight: Tensor
+
+    @classmethod
+    def of(cls, new: Tensor, trained: Tensor) -> Neighbours:
+        """By cosine, which is also the weight; both sets are unit vectors, (n, D) and (I, D)."""
+        near, item = (new @ trained.T).topk(min(NEIGHBOURS, len(trained)), dim=1)
+        weight = near.clamp(min=torch.finfo(near.dtype).eps)
+        return cls(item, weight / weight.sum(1, keepdim=True))
+
+    def extend(self, scores: Tensor) -> Tensor:
+        """Scores of the trained items (B, I) and, after them, of the new ones, the mean over their neighbours: (B, I + n)."""
+        return torch.cat([scores, (scores[:, self.item] * self.weight).sum(2)], dim=1)

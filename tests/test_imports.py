@@ -13,9 +13,11 @@ SHARED = {"errors", "protocols", "saving", "memo"}  # small, and know no model
 ALLOWED = {
     **{part: {part, "graph", "data", *SHARED} for part in PARTS},
     "foldin": {"data"},
+    "linear": {"data", "errors"},
+    "rows": {"data", "errors", "saving"},
     "saving": {"data", "errors"},
-    "methods": PARTS | TORCH_ONLY | SHARED | {"foldin", "methods"},
-    "baselines": PARTS | TORCH_ONLY | SHARED | {"foldin", "baselines"},
+    "methods": PARTS | TORCH_ONLY | SHARED | {"foldin", "linear", "rows", "methods"},
+    "baselines": PARTS | TORCH_ONLY | SHARED | {"foldin", "linear", "rows", "baselines"},
     "training": {"data", "evaluation", *SHARED},
     "diagnostics": {"data", "evaluation", *SHARED},
     "evaluation": {"data", "evaluation", *SHARED},

@@ -110,6 +110,7 @@ def fit(
     record = Fit(seed, settings={**settings, "max_epochs": epochs, "patience": patience})
     if hasattr(method, "solve"):
         record.settings = {}
+        torch.manual_seed(seed)
         with torch.no_grad():
             method.solve(data)
     else:

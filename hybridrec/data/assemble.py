@@ -41,7 +41,8 @@ def assemble(
     Under a given split, rows of other relations than the goal that are marked valid or test are left out. Under a rule the
     ``split`` column is not read.
     """
-    links = read_links(files, given=split is None)
+    given = split is None or getattr(split, "given", False)
+    links = read_links(files, given)
     if not {link.name for link in links}.difference(BACKGROUND):
         raise DataError(
             f"{name}: no interactions, user_bundles or group_interactions among its files ({', '.join(files) or 'none'})"
@@ -58,7 +59,8 @@ def assemble(
             continue
         train, *held = (_checked(rows.keep(torch.from_numpy(link.part == p)), link.name, file) for p in range(len(PARTS)))
         if link.name == goal:
-            refuse_overlap(rows, link.part, link.row, file)
+            if split is None:
+                refuse_overlap(rows, link.part, link.row, file)
             heldout = {part: r for part, r in zip(PARTS[1:], held, strict=True) if len(r)}
             if not heldout or not len(train):
                 lacking = "train" if heldout else "valid or test"
@@ -70,7 +72,9 @@ def assemble(
         relations |= read_triples(files["triples"], ids)
     features = read_features(modalities, ids, files) if modalities else {}
     data = Dataset(ids, relations, goal, heldout, tables, features, name, Split("given", {}))
-    return data if heldout else (split or RandomSplit())(data)
+    if given and not heldout and split is not None:
+        raise DataError(f"{name}: {type(split).__name__} needs a 'split' column for {goal!r}; add one, or use another rule")
+    return data if heldout and split is None else (split or RandomSplit())(data)
 
 
 def _goal(links: list[Links], goal: str | None, name: str) -> str:
@@ -120,7 +124,7 @@ def refuse_overlap(r: Relation, part: np.ndarray, row: np.ndarray | None, file: 
         shown = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
         raise DataError(
             f"{file}, column 'split': {len(wrong)} pairs of ids lie in two parts, rows {shown}; "
-            "keep each pair in one part, or give load(..., split=...) a rule"
+            "keep each pair in one part, or load(..., split=WithoutOverlap()) to leave the held-out ones out"
         )
     if len(repeat):
         warnings.warn(

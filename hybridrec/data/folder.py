@@ -8,14 +8,21 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from difflib import get_close_matches
 from pathlib import Path
 
 from hybridrec.data.assemble import Rule, assemble
+from hybridrec.data.atomic import atomic_files, is_atomic
 from hybridrec.data.dataset import Dataset
 from hybridrec.data.features import find_features
-from hybridrec.data.links import FILES, TABLES
-from hybridrec.data.tables import Columns, find, open_columns
+from hybridrec.data.links import STEMS
+from hybridrec.data.sources import SOURCES, fetch
+from hybridrec.data.tables import EXTENSIONS, Columns, find, open_columns
 from hybridrec.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 
 def load(
@@ -25,16 +32,38 @@ def load(
 
     ``goal`` names the relation to predict. ``split`` is a rule of ``hybridrec.data.split``; without one the ``split`` column
     counts, and where there is none, ``RandomSplit()``. ``cache`` is where named data sets are kept (``~/.cache/hybridrec``).
-    Raises DataError naming file, column, row and remedy.
+    A folder holds CSV, TSV, JSON lines or RecBole's atomic files as well. Raises DataError naming file, column, row, remedy.
     """
-    path = Path(name_or_path)
-    if not path.is_dir():
-        raise DataError(f"no data set {str(name_or_path)!r}: wanted a name, a folder or a Hub id")
-    return assemble(folder_files(path), path.resolve().name, goal, split, find_features(path))
+    path = Path(name_or_path).expanduser()
+    if str(name_or_path) in SOURCES:
+        if path.is_dir():
+            logger.warning("%s: the named data set, not the folder of that name here; write ./%s for that", path, path)
+        path = fetch(str(name_or_path), cache)
+    if path.is_dir():
+        return assemble(read_folder(path), path.resolve().name, goal, split, find_features(path))
+    name = str(name_or_path)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not path.parent.is_dir():
+        from hybridrec.data.hub import hub_features, hub_files
+
+        return assemble(hub_files(name), name, goal, split, hub_features(name))
+    raise _unknown(name, path)
 
 
-def folder_files(path: Path) -> dict[str, Columns]:
-    """The files of a folder in our format, by what they hold."""
-    stems = [*(stem for stem, *_ in FILES), *(stem for stem, _ in TABLES.values()), "triples"]
-    found = {stem: find(path, stem) for stem in stems}
-    return {stem: open_columns(file) for stem, file in found.items() if file is not None}
+def read_folder(path: Path) -> dict[str, Columns]:
+    """The files of a folder by what they hold, in our format or RecBole's. Raises DataError where there is none."""
+    found = {stem: file for stem in STEMS if (file := find(path, stem)) is not None}
+    if found:
+        return {stem: open_columns(file) for stem, file in found.items()}
+    if is_atomic(path):
+        return atomic_files(path)
+    held = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "nothing"
+    raise DataError(f"{path}: no interactions{'/'.join(EXTENSIONS)} or .inter file in the folder (it holds {held})")
+
+
+def _unknown(name: str, path: Path) -> DataError:
+    if path.is_file():
+        return DataError(f"{name}: is a file; give the folder it lies in, the file named interactions{path.suffix or '.csv'}")
+    beside = [str(path.parent / p.name) for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+    near = get_close_matches(name, [*SOURCES, *beside], 3, 0.5)
+    meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return DataError(f"no data set {name!r}; {meant}Wanted a name ({', '.join(SOURCES)}), a folder, or a Hub id (owner/name)")

@@ -38,6 +38,8 @@ TABLES = {
     "group": ("group_texts", "group_id"),
 }
 
+STEMS = (*(stem for stem, *_ in FILES), "triples", *(stem for stem, _ in TABLES.values()))  # every file of the format
+
 
 @dataclass
 class Links:

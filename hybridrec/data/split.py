@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -61,6 +62,29 @@ def _fraction(rule: object, **fractions: float) -> None:
             raise ValueError(f"{type(rule).__name__}: {name} is {x}, wanted a fraction between 0 and 1")
     if sum(fractions.values()) >= 1:
         raise ValueError(f"{type(rule).__name__}: {fractions} hold out everything; together they must stay below 1")
+
+
+@dataclass(frozen=True)
+class WithoutOverlap:
+    """The given split, less held-out rows whose pair lies in an earlier part: for files that would be refused as they are."""
+
+    given: ClassVar[bool] = True  # load reads the split column before it applies this rule
+
+    def __call__(self, data: Dataset) -> Dataset:
+        """``data`` with fewer held-out rows."""
+        items = data.counts[data.target]
+        seen, heldout = data.train.index[0] * items + data.train.index[1], {}
+        for part in PARTS[1:]:
+            if part in data.heldout:
+                rows = data.heldout[part]
+                pair = rows.index[0] * items + rows.index[1]
+                heldout[part] = rows.keep(~torch.isin(pair, seen))
+                seen = torch.cat([seen, pair])
+        if not any(len(r) for r in heldout.values()):
+            raise DataError(
+                f"{data.name}: every held-out pair of {data.goal!r} lies in an earlier part too; split it otherwise"
+            )
+        return replace(data, heldout={p: r for p, r in heldout.items() if len(r)}, split=Split(type(self).__name__, {}))
 
 
 @dataclass(frozen=True)

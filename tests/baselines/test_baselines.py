@@ -9,7 +9,7 @@ from hybridrec.data.batches import Histories, Query
 from hybridrec.rows import Recency, UnsolvedError
 from hybridrec.saving import load_method, save_method
 
-SMALL = {"IALS": {"dim": 2, "ridge": 0.05}, "PureSVD": {"dim": 2}, "GFCF": {"dim": 2}, "ItemKNN": {"neighbours": 20}}
+SMALL = {"IALS": {"dim": 2, "ridge": 1.0}, "PureSVD": {"dim": 2}, "GFCF": {"dim": 2}, "ItemKNN": {"neighbours": 20}}
 RIDGE = {name: {"ridge": 20.0} for name in ("EASE", "EDLAE", "CEASE", "AddEASE", "L3AE")}
 
 

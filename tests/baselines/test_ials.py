@@ -40,12 +40,13 @@ def test_every_sweep_lowers_the_objective(planted):
 
     def objective(sweeps):
         torch.manual_seed(0)
-        method = IALS(planted, dim=4, sweeps=sweeps, ridge=0.05)
+        method = IALS(planted, dim=4, sweeps=sweeps, ridge=0.7, power=0.8)
         method.solve(planted)
         h = method.items
         w = method.represent(Query(torch.arange(60), planted.histories()))
         s = w @ h.T
-        ridge = [0.05 * (x.sum(axis) + 0.1 * x.shape[axis]) for axis in (1, 0)]
+        count = [x.sum(axis) + 0.1 * x.shape[axis] for axis in (1, 0)]
+        ridge = [0.7 * (n / n.mean()) ** 0.8 for n in count]
         return float(
             (x * (1 - s) ** 2).sum()
             + 0.1 * (s**2).sum()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hybridrec.data.batches import Histories, Query
-from hybridrec.errors import QueryError
+from hybridrec.errors import DataError, QueryError
 from hybridrec.evaluation.topk import best
 from hybridrec.foldin import least_squares
 from hybridrec.pipeline.scoring import Neighbours, Part, Space, Whole, blocks, centred, mix
@@ -43,7 +43,7 @@ class Engine:
                 vectors = method.catalogue().detach().float()
             if text is not None:
                 if vectors.shape[1] != text.shape[1]:
-                    raise QueryError(
+                    raise DataError(
                         f"texts are encoded to {text.shape[1]} dimensions and the item vectors of {self.name} have "
                         f"{vectors.shape[1]}: a text side maps into their space"
                     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -22,9 +23,9 @@ def fetch(
 ) -> Path:
     """The folder of that name, or the snapshot of the Hub model of that id. Raises ArtifactError where there is neither."""
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, False for a name that no file could have
         return path
-    if path.exists():
+    if os.path.exists(path):
         raise ArtifactError(f"{path} is a file; an artifact is a folder")
     if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name, re.ASCII):
         raise ArtifactError(f"no folder {str(name)!r}")

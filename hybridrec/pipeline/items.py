@@ -61,7 +61,7 @@ class Items:
         Columns not given are null. Raises DataError for a missing or unknown column, columns of different lengths, an id
         that is taken, doubled or of another type, a cell of another type.
         """
-        columns = _columns(more)
+        columns = _columns(more) or {self.key: []}
         if self.key not in columns:
             raise DataError(
                 f"the new {self.entity}s have no column {self.key!r} (found: {', '.join(columns) or 'none'}); add it"

@@ -23,8 +23,8 @@ from hybridrec.pipeline.items import Items
 from hybridrec.pipeline.scoring import Space
 from hybridrec.pipeline.search import Search
 from hybridrec.pipeline.text import TextSide, render
-from hybridrec.pipeline.users import from_table, to_table
-from hybridrec.saving import load_method, save_method
+from hybridrec.pipeline.users import to_table
+from hybridrec.saving import save_method
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -240,24 +240,14 @@ class Recommender:
         Every file is compared with its sha256 first. Raises ArtifactError naming what is missing, altered or too new.
         """
         folder = Folder(hub.fetch(name_or_folder, revision, token, cache_dir, local_files_only))
+        self, parts = cls.__new__(cls), stored.read(folder)
+        self.method, self.schema, self.about = parts.method, parts.schema, parts.about
+        self.items, self.users, self.text = parts.items, parts.users, parts.text
         try:
-            return cls._read(folder, search)
-        except (KeyError, TypeError, AttributeError) as e:
-            raise ArtifactError(f"{folder.path}: not a whole artifact ({type(e).__name__}: {e})") from e
-
-    @classmethod
-    def _read(cls, folder: Folder, search: Search | None) -> Self:
-        self = cls.__new__(cls)
-        self.method, data = load_method(folder.path / stored.METHOD)
-        self.schema, self.about = data.schema, folder.index["about"]
-        self.items = Items.of(data.target, stored.read_table(folder.file(stored.ITEMS)), folder.file(stored.ITEMS))
-        self.users = None
-        if stored.USERS in folder:
-            table = stored.read_table(folder.file(stored.USERS))
-            self.users = from_table(data.source, table, len(self.items), folder.file(stored.USERS))
-        self.text = stored.StoredText(folder) if folder.index[stored.TEXT][0] else None
-        self.templates = _templates(stored.read_templates(folder), self.text)
-        self._start(folder.index["trained"], stored.read_vectors(folder) if self.text else None, search)
+            self.templates = _templates(parts.templates, self.text)
+            self._start(parts.trained, parts.vectors, search)
+        except DataError as e:
+            raise ArtifactError(f"{folder.path}: its parts do not belong together: {e}") from e
         return self
 
 

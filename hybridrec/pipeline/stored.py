@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hybridrec.data.dataset import Dataset
+from hybridrec.data.batches import Histories
+from hybridrec.data.dataset import Dataset, Ids
 from hybridrec.errors import ArtifactError
-from hybridrec.pipeline.folder import Folder
-from hybridrec.saving import describe, find_class, read_weights
+from hybridrec.pipeline.folder import INDEX, Folder
+from hybridrec.pipeline.items import Items
+from hybridrec.pipeline.text import TextSide
+from hybridrec.pipeline.users import from_table
+from hybridrec.saving import CONFIG, WEIGHTS, describe, find_class, load_method, read_weights
 
 METHOD, TEXT, TEMPLATES = "method", "text_encoder", "templates"
 ITEMS, USERS, VECTORS = "items.parquet", "users.parquet", "item_vectors.safetensors"
@@ -61,11 +65,6 @@ def write_vectors(path: Path, vectors: Mapping[str, Tensor]) -> None:
     save_file({name: x.cpu().contiguous() for name, x in vectors.items()}, path)
 
 
-def read_vectors(folder: Folder) -> Tensor | None:
-    """The items' text vectors, where the artifact has any."""
-    return read_weights(folder.file(VECTORS)).get("text") if VECTORS in folder else None
-
-
 def write_templates(folder: Path, templates: Mapping[str, str]) -> None:
     """One file a template."""
     folder.mkdir()
@@ -80,6 +79,55 @@ def read_templates(folder: Folder) -> dict[str, str]:
         return {path.stem: path.read_text(encoding="utf-8") for path in files}
     except UnicodeDecodeError as e:
         raise ArtifactError(f"{folder.path / TEMPLATES} holds what is not UTF-8 text: {e}") from e
+
+
+class Parts(NamedTuple):
+    """All that a Recommender is made of, as it was saved."""
+
+    method: Any
+    schema: dict[str, Any]
+    about: dict[str, Any]
+    items: Items
+    users: tuple[Ids, Histories] | None
+    text: TextSide | None
+    templates: dict[str, str]
+    trained: int
+    vectors: Tensor | None
+
+
+def read(folder: Folder) -> Parts:
+    """The parts in ``folder``. Raises ArtifactError where one is missing, is not what it should be, or fits no other."""
+    index, found = folder.index, [folder.file(f"{METHOD}/{name}").parent for name in (CONFIG, WEIGHTS)]
+    method, data = load_method(found[0])
+    count = data.counts
+    for wanted in ("about", "trained", METHOD, TEXT):
+        if wanted not in index:
+            raise ArtifactError(f"{folder.path / INDEX} has no entry {wanted!r}: not a whole artifact")
+    about, text = index["about"], index[TEXT]
+    if not isinstance(about, dict) or not {"source", "data", "arguments"} <= about.keys():
+        raise ArtifactError(f"{folder.path / INDEX}: its entry 'about' is not what was saved: not a whole artifact")
+    if index[METHOD] != component(method):
+        raise ArtifactError(f"{folder.path / INDEX} names another method, {index[METHOD]}, than lies in {METHOD}/")
+    items = Items.of(data.target, read_table(folder.file(ITEMS)), folder.file(ITEMS))
+    if index["trained"] != count[data.target] or len(items) < count[data.target]:
+        raise ArtifactError(
+            f"{folder.path}: the method was trained on {count[data.target]} {data.target}s; "
+            f"{ITEMS} has {len(items)} items, of which {INDEX} says {index['trained']} are old"
+        )
+    users = None
+    if USERS in folder:
+        users = from_table(data.source, read_table(folder.file(USERS)), count[data.target], folder.file(USERS))
+        if len(users[0]) != count[data.source]:
+            raise ArtifactError(f"{folder.file(USERS)} has {len(users[0])} users, the method {count[data.source]}")
+    if not (isinstance(text, list) and len(text) == 2):
+        raise ArtifactError(f"{folder.path / INDEX}: {TEXT} is {text!r}, wanted module and class: not a whole artifact")
+    vectors = None
+    if text[0]:
+        vectors = read_weights(folder.file(VECTORS)).get("text")
+        if vectors is None or vectors.dim() != 2:
+            raise ArtifactError(f"{folder.file(VECTORS)} has no matrix of text vectors, one row an item")
+    side = StoredText(folder) if text[0] else None
+    return Parts(method, data.schema, about, items, users, side, read_templates(folder), index["trained"], vectors)
 
 
 class StoredText:

@@ -9,7 +9,8 @@ from torch import Tensor
 def per_user(hit: Tensor, wanted: Tensor, ks: tuple[int, ...]) -> dict[str, Tensor]:
     """Accuracy of each user's list at each cut-off: ``{"recall@10": (n,), ...}``, float64.
 
-    ``hit`` (n, K) says which ranks hold a target, ``wanted`` (n,) >= 1 how many targets there are (T). With h_j = hit[:, j]:
+    ``hit`` (n, K) says which ranks hold a target, ``wanted`` (n,) how many targets there are (T); all is 0 where there is
+    none. With h_j = hit[:, j]:
 
     - recall@k = sum_{j<=k} h_j / T; precision@k = sum_{j<=k} h_j / k; hit@k = 1 if any;
     - ndcg@k = sum_{j<=k} h_j / log2(j + 1), over its best possible value, sum_{j<=min(k, T)} 1 / log2(j + 1)
@@ -17,7 +18,7 @@ def per_user(hit: Tensor, wanted: Tensor, ks: tuple[int, ...]) -> dict[str, Tens
     - mrr@k = 1 / rank of the first hit, 0 without one;
     - map@k = sum_{j<=k} h_j precision@j / T (TREC's map_cut: T, not min(k, T)).
     """
-    h = hit.double()
+    h, wanted = hit.double(), wanted.clamp(min=1)
     ranks = torch.arange(1, hit.shape[1] + 1, dtype=torch.float64)
     hits = h.cumsum(1)
     discount = (ranks + 1).log2().reciprocal()

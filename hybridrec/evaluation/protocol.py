@@ -6,6 +6,11 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from hybridrec.errors import DataError
+
 ORDER = ("train", "valid", "test")
 
 
@@ -13,12 +18,52 @@ ORDER = ("train", "valid", "test")
 class Sampled:
     """Rank a user's targets among ``n`` items drawn uniformly from those the user has no row for in any part.
 
-    A draw depends on the seed, the user and nothing else. Sampled metrics order methods differently from full ranking
-    (Krichene & Rendle 2020, KDD): for reproducing papers only.
+    What is drawn depends on the seed, the user and the user's rows, on nothing else. Sampled metrics may order methods
+    differently from full ranking (Krichene & Rendle 2020, KDD): for reproducing papers only.
     """
 
     n: int = 99
     seed: int = 0
+
+    def draw(self, user: Tensor, met: Tensor, items: int) -> Tensor:
+        """Different items (B, n) for each ``user`` (B,); ``met`` holds sorted keys ``user * items + item`` never drawn.
+
+        Raises DataError for a user with fewer than ``n`` items to draw from.
+        """
+        edges = torch.stack([user, user + 1]) * items
+        low, high = torch.searchsorted(met, edges)
+        short = (items - (high - low) < self.n).nonzero().flatten()
+        if len(short):
+            left = items - int((high - low)[short[0]])
+            raise DataError(f"user position {int(user[short[0]])} has {left} items never met: {self.n} cannot be drawn")
+        slot = torch.arange(self.n, device=user.device)
+        stream = _mix(_mix(torch.full_like(user, self.seed)) + user).unsqueeze(1)
+        item = _below(_mix(stream + slot), items)
+        attempt = 0
+        while True:
+            order = item.sort(dim=1, stable=True)  # of two equal draws the later is drawn again
+            again = torch.zeros_like(item, dtype=torch.bool)
+            again[:, 1:] = order.values[:, 1:] == order.values[:, :-1]
+            again = torch.zeros_like(again).scatter_(1, order.indices, again)
+            key = user.unsqueeze(1) * items + item
+            if len(met):
+                again |= met[torch.searchsorted(met, key).clamp_(max=len(met) - 1)] == key
+            if not bool(again.any()):
+                return item
+            attempt += 1
+            item = torch.where(again, _below(_mix(stream + slot + attempt * self.n), items), item)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014, OOPSLA) on int64, whose products wrap around."""
+    x = x * -7046029254386353131 + 1
+    x = (x ^ ((x >> 30) & ((1 << 34) - 1))) * -4658895280553007687
+    x = (x ^ ((x >> 27) & ((1 << 37) - 1))) * -7723592293110705685
+    return x ^ ((x >> 31) & ((1 << 33) - 1))
+
+
+def _below(x: Tensor, n: int) -> Tensor:
+    return ((x >> 1) & ((1 << 63) - 1)) % n
 
 
 @dataclass(frozen=True)
@@ -27,7 +72,7 @@ class Protocol:
 
     ``input`` names the parts whose rows the method is given as history, ``mask`` those whose items are taken out of the
     ranking; of either only the parts that come before the judged one count. ``absent`` is the value of a user who has
-    no target: None leaves the user out of every mean. ``sample`` ranks drawn candidates in place of the catalogue.
+    no target: None leaves the user out of every mean. ``sample`` ranks drawn items in place of the catalogue.
 
     A masked item cannot be named, so it is no target either: a target that the mask holds (repeated consumption) is
     dropped, and a user left without a target has none. A target given twice counts once.
@@ -71,4 +116,6 @@ SEQUENTIAL = Protocol("sequential", input=("train", "valid"))
 """S3-Rec, CL4SRec, DuoRec, eSASRec: the valid item is the last step of the history when test is judged."""
 
 SAMPLED = Protocol("sampled-1+99", sample=Sampled())
-"""NCF, BERT4Rec, S3-Rec: targets among 99 drawn items."""
+"""NCF, BERT4Rec: targets among 99 drawn items."""
+
+PROTOCOLS = {p.name: p for p in (FULL, TRAIN_MASK, EVERYONE, SEQUENTIAL, SAMPLED)}

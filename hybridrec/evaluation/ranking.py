@@ -12,16 +12,20 @@ from torch import Tensor
 
 from hybridrec.data.batches import Histories, Query
 from hybridrec.errors import HybridrecError
-from hybridrec.evaluation.metrics import per_user
+from hybridrec.evaluation.case import Case
+from hybridrec.evaluation.metrics import coverage, gini, per_user, self_information
+from hybridrec.evaluation.passport import passport
 from hybridrec.evaluation.protocol import FULL, Protocol
 from hybridrec.evaluation.result import Result
+from hybridrec.evaluation.slices import slices
 from hybridrec.evaluation.topk import best
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
 
-SCORES = 1 << 22  # scores held at once
-CHUNK = 512  # users ranked together
+SCORES = 1 << 25  # scores held at once
+CHUNK = {"cpu": 256}  # users ranked together: enough for the matrix product, few enough for the cache
+LARGE_CHUNK = 2048  # on a GPU
 
 
 class ScoreError(HybridrecError, ValueError):
@@ -42,6 +46,7 @@ def evaluate(
     """Rank the catalogue for every user with rows in ``part`` and measure where those rows' items stand.
 
     Under several processes every one of them must call this: each ranks its share of the users, and all return the same.
+    An item scored minus infinity is never named.
 
     Args:
         method: anything with ``score(query) -> (B, I)``, or with ``represent(query) -> (B, D)`` and ``catalogue() -> (I, D)``.
@@ -54,151 +59,124 @@ def evaluate(
         chunk: users ranked together; chosen from the sizes if None. It changes speed and memory only.
 
     Raises:
-        ScoreError: a score is NaN, or ``score`` returns another shape than (B, I).
-        DataError: ``part`` has no rows.
+        ScoreError: a score is NaN, or scores are not of the shape (B, I).
+        DataError: ``part`` has no rows, or nobody judged has a target.
     """
     started = time.perf_counter()
-    ks = tuple(sorted({int(k) for k in ks}))
-    if not ks or ks[0] < 1:
+    cuts = tuple(sorted({int(k) for k in ks}))
+    if not cuts or cuts[0] < 1:
         raise ValueError(f"ks must be cut-offs of at least 1, not {ks}")
-    case = _Case(data, part, protocol, users, candidates)
+    case = Case(data, part, protocol, users, candidates)
     training = getattr(method, "training", False)
     if training:
         method.eval()
     try:
         with torch.no_grad():
-            lists = _rank(method, case, min(ks[-1], case.items), chunk)
+            lists = _rank(method, case, min(cuts[-1], case.items), chunk)
     finally:
         if training:
             method.train()
-    hit = case.hits(lists)
-    values = per_user(hit, case.wanted, ks)
-    return Result(
-        metrics={name: x.mean().item() for name, x in values.items()},
-        users=case.users,
-        per_user=values,
-        lists=lists if case.candidates is None else torch.where(lists >= 0, case.candidates[lists], -1),
-        seconds=time.perf_counter() - started,
+    hit, named = case.hits(lists), case.original(lists)
+    values = per_user(hit, case.wanted, cuts)
+    if protocol.absent is not None:
+        for x in values.values():
+            x[case.wanted == 0] = protocol.absent
+    chosen = torch.bincount(data.train.index[1], minlength=case.catalogue)
+    metrics = {name: x.mean().item() for name, x in values.items()}
+    metrics |= _of_the_catalogue(
+        lists, self_information(chosen, len(case.known))[case.original(torch.arange(case.items))], cuts
     )
+    result = Result(
+        metrics=metrics,
+        users=case.users,
+        ids=data.ids[data.source].values[case.users.numpy()],
+        per_user=values,
+        lists=named,
+        slices=slices(case, hit, named, chosen, cuts),
+    )
+    result.passport = passport(method, data, part, protocol, case, result, time.perf_counter() - started)
+    return result
 
 
-class _Case:
-    """Who is ranked, what they read, what is masked and what is wanted, in positions among the candidates."""
-
-    def __init__(
-        self,
-        data: Dataset,
-        part: str,
-        protocol: Protocol,
-        users: Tensor | Sequence[int] | None,
-        candidates: Tensor | Sequence[int] | None,
-    ) -> None:
-        parts = ["train", *(name for name, r in data.heldout.items() if len(r))]
-        everyone, self.catalogue = data.sides["user"], data.sides["item"]
-        self.candidates = None if candidates is None else torch.as_tensor(candidates, dtype=torch.int64).unique()
-        self.items = self.catalogue if self.candidates is None else len(self.candidates)
-        self.input = _histories(data, protocol.inputs(part, parts), everyone)
-        self.known = torch.zeros(everyone, dtype=torch.bool)
-        self.known[data.train.index[0]] = True
-        masked = [data.part(p).index for p in protocol.masks(part, parts)]
-        mask = self._keys(torch.cat(masked, 1)) if masked else torch.empty(0, dtype=torch.int64)
-        self.targets = self._keys(data.part(part).index)
-        self.targets = self.targets[~_among(self.targets, mask)]
-        self.mask = _ragged(mask, self.items, everyone)
-        count = torch.bincount(self.targets // self.items, minlength=everyone)
-        judged = count > 0
-        if users is not None:
-            judged &= torch.zeros(everyone, dtype=torch.bool).index_fill_(0, torch.as_tensor(users, dtype=torch.int64), True)
-        self.users = judged.nonzero().flatten()
-        self.wanted = count[self.users]
-
-    def _keys(self, index: Tensor) -> Tensor:
-        """Sorted ``user * items + position`` of the links among the candidates, each once."""
-        user, item = index
-        if self.candidates is not None:
-            position = torch.full((self.catalogue,), -1).index_put_((self.candidates,), torch.arange(self.items))
-            item = position[item]
-            user, item = user[item >= 0], item[item >= 0]
-        return torch.unique(user * self.items + item)
-
-    def hits(self, lists: Tensor) -> Tensor:
-        """Which ranks of ``lists`` (n, K) hold a target: (n, K)."""
-        return _among(self.users.unsqueeze(1) * self.items + lists, self.targets) & (lists >= 0)
+def _of_the_catalogue(lists: Tensor, information: Tensor, ks: tuple[int, ...]) -> dict[str, float]:
+    """Coverage and Gini of what is named over all candidates, and the mean novelty of a named item."""
+    result = {}
+    for k in ks:
+        named = lists[:, :k][lists[:, :k] >= 0]
+        exposure = torch.bincount(named, minlength=len(information))
+        result[f"coverage@{k}"], result[f"gini@{k}"] = coverage(exposure), gini(exposure)
+        result[f"novelty@{k}"] = information[named].mean().item()
+    return result
 
 
-def _histories(data: Dataset, parts: list[str], rows: int) -> Histories:
-    if not parts:
-        return Histories(torch.zeros(rows + 1, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
-    return data.histories(*parts)
-
-
-def _among(keys: Tensor, known: Tensor) -> Tensor:
-    """Which ``keys`` are in the sorted ``known``."""
-    if not len(known):
-        return torch.zeros_like(keys, dtype=torch.bool)
-    return known[torch.searchsorted(known, keys).clamp_(max=len(known) - 1)] == keys
-
-
-def _ragged(keys: Tensor, items: int, rows: int) -> Histories:
-    offset = torch.zeros(rows + 1, dtype=torch.int64)
-    offset[1:] = torch.bincount(keys // items, minlength=rows).cumsum(0)
-    return Histories(offset, keys % items)
-
-
-def _rank(method: Any, case: _Case, k: int, chunk: int | None) -> Tensor:
-    """The best ``k`` candidates of every judged user, (n, k) int64 positions; -1 where there are no more."""
+def _rank(method: Any, case: Case, k: int, chunk: int | None) -> Tensor:
+    """The best ``k`` candidates of every judged user, (n, k) int64 positions; -1 where there are no more, or no target."""
     device = _device(method)
     world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_available() and dist.is_initialized() else (1, 0)
-    scorer = (
-        _Dot(method, case, device) if hasattr(method, "catalogue") and hasattr(method, "represent") else _Whole(method, case)
-    )
+    product = hasattr(method, "catalogue") and hasattr(method, "represent")
+    scorer = _Products(method, case, device) if product else _Scores(method, case, device)
     size = chunk or scorer.chunk
     lists = torch.zeros(len(case.users), k, dtype=torch.int64, device=device)
     bad = torch.zeros(1, dtype=torch.int64, device=device)
-    history, mask = case.input.to(device), case.mask.to(device)
+    ranked = (case.wanted > 0).nonzero().flatten()
+    lists[(case.wanted == 0).to(device)] = -1 if rank == 0 else 0
     # Whole chunks go to processes in turn, so that a chunk is computed in the same shape by one process or many.
-    for start in range(rank * size, len(case.users), world * size):
-        user = case.users[start : start + size].to(device)
-        known = case.known[case.users[start : start + size]].to(device)
-        query = Query(torch.where(known, user, -1), history.take(user))
-        values, index = best(scorer.blocks(query), mask.take(user), k)
+    for start in range(rank * size, len(ranked), world * size):
+        rows = ranked[start : start + size]
+        user = case.users[rows]
+        blocks = scorer.blocks(case.query(user).to(device))
+        if case.sample is not None:
+            blocks = _only(blocks, case.drawn(user).to(device))
+        values, index = best(blocks, case.mask.take(user).to(device), k)
         wrong = values.isnan().any(1).nonzero().flatten()
         if len(wrong):
-            bad.fill_(int(user[wrong[0]]) + 1)
+            bad.fill_(int(user[wrong[0].cpu()]) + 1)
             break
-        lists[start : start + size] = torch.where(values > -torch.inf, index, -1)
+        lists[rows.to(device)] = torch.where(values > -torch.inf, index, -1)
     if world > 1:
         dist.all_reduce(bad, dist.ReduceOp.MAX)
         dist.all_reduce(lists)
     if bad.item():
-        raise ScoreError(f"{type(method).__name__} scores NaN for user position {bad.item() - 1}; a NaN has no rank")
+        raise ScoreError(f"{type(method).__name__} scores NaN for user position {bad.item() - 1}; NaN has no rank")
     return lists.cpu()
 
 
-class _Dot:
-    """Blocks of scores that are products of user and item vectors."""
+def _only(blocks: Iterator[tuple[int, Tensor]], allowed: Histories) -> Iterator[tuple[int, Tensor]]:
+    """``blocks`` with minus infinity wherever a row does not allow a column."""
+    row, item = allowed.rows, allowed.item
+    for start, scores in blocks:
+        here = (item >= start) & (item < start + scores.shape[1])
+        kept = torch.full_like(scores, -torch.inf)
+        kept[row[here], item[here] - start] = scores[row[here], item[here] - start]
+        yield start, kept
 
-    def __init__(self, method: Any, case: _Case, device: torch.device) -> None:
+
+class _Products:
+    """Scores that are products of user and item vectors, block of items by block."""
+
+    def __init__(self, method: Any, case: Case, device: torch.device) -> None:
         self.method = method
         vectors = method.catalogue()
+        if len(vectors) != case.catalogue:
+            raise ScoreError(f"{type(method).__name__}.catalogue has {len(vectors)} rows, wanted {case.catalogue}")
         self.vectors = (vectors if case.candidates is None else vectors[case.candidates.to(device)]).float()
-        self.chunk = CHUNK
+        self.chunk = CHUNK.get(device.type, LARGE_CHUNK)
 
     def blocks(self, query: Query) -> Iterator[tuple[int, Tensor]]:
         """First column and scores (B, block) of each block."""
         user = self.method.represent(query).float()
         start = 0
-        for block in self.vectors.split(max(1, SCORES // len(user))):
+        for block in self.vectors.split(max(1, SCORES // len(user) // 64) * 64):
             yield start, user @ block.T
             start += len(block)
 
 
-class _Whole:
+class _Scores:
     """Scores that only the method can compute, all columns at once."""
 
-    def __init__(self, method: Any, case: _Case) -> None:
+    def __init__(self, method: Any, case: Case, device: torch.device) -> None:
         self.method, self.case = method, case
-        self.chunk = max(1, min(CHUNK, SCORES // case.catalogue))
+        self.chunk = max(1, min(CHUNK.get(device.type, LARGE_CHUNK), SCORES // case.catalogue))
 
     def blocks(self, query: Query) -> Iterator[tuple[int, Tensor]]:
         """One block: 0 and the scores (B, candidates)."""

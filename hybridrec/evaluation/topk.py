@@ -14,50 +14,123 @@ if TYPE_CHECKING:
 TIES_AT_ONCE = 1 << 22  # scores of tied rows that are looked through together
 
 
-def top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` best of each row, best first, equal scores in order of index: values (B, k) and columns (B, k).
+def best(blocks: Iterator[tuple[int, Tensor]], seen: Histories, k: int) -> tuple[Tensor, Tensor]:
+    """``top`` over blocks of columns without those in ``seen``: values and columns (B, <= k), -inf where there are no more.
 
-    ``torch.topk`` finds the values but any of the tied columns; columns are put right in the rows where it matters: where
-    the best score left out equals the worst one taken. NaN counts as the highest score, so that it can be seen.
+    ``blocks`` yields the first column of a block and its scores, which are overwritten; blocks come in order of columns.
     """
+    item, order = seen.item.sort()
+    row = seen.rows[order]
+    values = torch.empty(len(seen.offset) - 1, 0, device=item.device)
+    index = torch.empty(len(values), 0, dtype=torch.int64, device=item.device)
+    for start, scores in blocks:
+        low, high = torch.searchsorted(item, item.new_tensor([start, start + scores.shape[1]])).tolist()
+        scores[row[low:high], item[low:high] - start] = -torch.inf
+        if values.shape[1] < k:
+            more, at = top(scores, k)
+        else:
+            # Only a column better than the k-th so far can matter: among equals the earlier stays. NaN is let through.
+            groups = Groups(scores, k)
+            most = int((~(groups.maxima <= values[:, -1:])).sum(1).max())
+            if not most:
+                continue
+            more, at = groups.top(k, min(k, most))
+        values, by = torch.cat([values, more], 1).sort(dim=1, descending=True, stable=True)
+        values, index = values[:, :k], torch.cat([index, at + start], 1).gather(1, by[:, :k])
+    return values, index
+
+
+def top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` best of each row, best first, equal scores in order of index: values (B, <= k) and columns (B, <= k).
+
+    NaN counts as the highest score, so that it is seen.
+    """
+    k = min(k, scores.shape[1])
+    groups = Groups(scores, k)
+    return groups.top(k, k) if groups.maxima.shape[1] > 2 * k else _top(scores, k)
+
+
+class Groups:
+    """Rows of scores with the maximum of every few neighbouring columns.
+
+    The k best columns lie in the k best groups: as groups are in order of index, the order of their best members (score,
+    then index) is that of (maximum, then group). Only the members of those groups need be sorted.
+    """
+
+    def __init__(self, scores: Tensor, k: int) -> None:
+        columns = scores.shape[1]
+        # Maxima and members together are fewest at the square root; below 32 neighbours the maximum is not vectorised.
+        self.size = 64 if columns > 2048 * k else 32
+        self.scores = scores
+        whole = columns // self.size
+        split = scores[:, : whole * self.size].unflatten(1, (whole, self.size)).amax(2)
+        rest = scores[:, whole * self.size :]
+        self.maxima = torch.cat([split, rest.amax(1, keepdim=True)], 1) if rest.shape[1] else split  # (B, groups)
+
+    def top(self, k: int, most: int) -> tuple[Tensor, Tensor]:
+        """The ``k`` best columns of the ``most`` best groups: values and columns (B, <= k)."""
+        found, group = self.maxima.topk(min(most + 1, self.maxima.shape[1]))
+        members, index = self.members(group[:, :most])
+        values, by = members.topk(min(k + 1, members.shape[1]))
+        # Where scores are equal, or a group left out has one equal to the worst taken, torch.topk's choice is arbitrary.
+        doubt = _equal_neighbours(values).any(1)
+        if most == k < self.maxima.shape[1]:
+            doubt |= (values[:, k - 1] == found[:, k]) & (found[:, k] > -torch.inf)
+        values, index = values[:, :k].contiguous(), index.gather(1, by[:, :k])
+        for rows in _parts(doubt, self.scores.shape[1]):
+            values[rows], index[rows] = self._careful(rows, k, most)
+        return values, index
+
+    def members(self, group: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores and columns (B, n * size) of groups (B, n); columns behind the last one have -inf."""
+        columns = self.scores.shape[1]
+        index = (group.unsqueeze(2) * self.size + torch.arange(self.size, device=group.device)).flatten(1)
+        scores = self.scores if rows is None else self.scores[rows]
+        if columns % self.size == 0:
+            return scores.gather(1, index), index
+        return scores.gather(1, index.clamp(max=columns - 1)).masked_fill_(index >= columns, -torch.inf), index
+
+    def _careful(self, rows: Tensor, k: int, most: int) -> tuple[Tensor, Tensor]:
+        members, index = self.members(_top(self.maxima[rows], most)[1].sort(1).values, rows)
+        values, by = _top(members, k)
+        return values, index.gather(1, by)
+
+
+def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """``top`` from ``torch.topk``, which finds the values but any of several equal columns: those are put right."""
     columns = scores.shape[1]
     k = min(k, columns)
     values, index = scores.topk(min(k + 1, columns))
+    equal = _equal_neighbours(values)
+    doubt, edge = equal.any(1), values[:, k - 1]
+    values, index = values[:, :k].contiguous(), index[:, :k].contiguous()
     if columns > k:
-        edge = values[:, k - 1]
-        tied = (values[:, k] == edge) & (edge > -torch.inf) & ~values[:, 0].isnan()
-        values, index = values[:, :k].contiguous(), index[:, :k].contiguous()
-        for rows in tied.nonzero().flatten().split(max(1, TIES_AT_ONCE // columns)):
+        for rows in _parts(equal[:, k - 1], columns):
             index[rows] = _lowest(scores[rows], edge[rows].unsqueeze(1), k)
             values[rows] = scores[rows.unsqueeze(1), index[rows]]
-    index, by = index.sort(1)
-    values, by = values.gather(1, by).sort(dim=1, descending=True, stable=True)
-    return values, index.gather(1, by)
+    for rows in _parts(doubt, k):
+        low, by = index[rows].sort(1)
+        values[rows], by = values[rows].gather(1, by).sort(dim=1, descending=True, stable=True)
+        index[rows] = low.gather(1, by)
+    return values, index
+
+
+def _parts(rows: Tensor, columns: int) -> Iterator[Tensor]:
+    """Where ``rows`` (B,) is True, as positions, so many at once that their scores stay within bounds."""
+    for part in rows.nonzero().flatten().split(max(1, TIES_AT_ONCE // columns)):
+        if len(part):
+            yield part
+
+
+def _equal_neighbours(values: Tensor) -> Tensor:
+    """Where a sorted value equals the next and is not -inf: (B, k - 1)."""
+    return (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -torch.inf)
 
 
 def _lowest(scores: Tensor, edge: Tensor, k: int) -> Tensor:
     """Columns (B, k) of all scores above ``edge`` (B, 1) and of the first ones equal to it."""
     above, equal = scores > edge, scores == edge
+    # torch.topk puts NaN above all; a row that has one is refused by the caller, here it must only keep its shape.
+    above |= scores.isnan()
     room = k - above.sum(1, keepdim=True)
     return (above | (equal & (equal.cumsum(1, dtype=torch.int32) <= room))).nonzero()[:, 1].view(-1, k)
-
-
-def merge(values: Tensor, index: Tensor, more: Tensor, at: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` best of two sorted lists a row, where every index of the second is above every index of the first."""
-    values, by = torch.cat([values, more], 1).sort(dim=1, descending=True, stable=True)
-    return values[:, :k], torch.cat([index, at], 1).gather(1, by[:, :k])
-
-
-def best(blocks: Iterator[tuple[int, Tensor]], seen: Histories, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` best unmasked columns over blocks of scores that follow one another, which are overwritten: (B, k) twice."""
-    item, order = seen.item.sort()
-    row = seen.rows[order]
-    kept: tuple[Tensor, Tensor] | None = None
-    for start, scores in blocks:
-        low, high = torch.searchsorted(item, item.new_tensor([start, start + scores.shape[1]])).tolist()
-        scores[row[low:high], item[low:high] - start] = -torch.inf
-        values, index = top(scores, k)
-        index = index + start
-        kept = (values, index) if kept is None else merge(*kept, values, index, k)
-    assert kept is not None
-    return kept

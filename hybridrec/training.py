@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridrec.errors import HybridrecError
+from hybridrec.evaluation.passport import peak_memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -118,7 +117,7 @@ def fit(
         run.prepare(epochs, batch_size, lr, weight_decay, clip, optimizer, schedule)
         run.train(epochs, every, patience, validate or _validation(data, metric), tuple(watch), bool(trackers), progress)
     method.eval()
-    record.seconds, record.peak_memory = time.perf_counter() - started, _peak_memory()
+    record.seconds, record.peak_memory = time.perf_counter() - started, peak_memory()
     method.fitted = record
     return record
 
@@ -151,13 +150,6 @@ def _validation(data: Dataset, metric: str) -> Callable[[Any], float] | None:
 
     cutoff = int(metric.rpartition("@")[2])
     return lambda method: evaluate(method, data, part="valid", ks=(cutoff,)).metrics[metric]
-
-
-def _peak_memory() -> int:
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 class _Run:

@@ -1,5 +1,13 @@
 """One file a paper. A method wires parts together; it inherits from no other."""
 
+from hybridrec.methods.dccf import DCCF
+from hybridrec.methods.directau import DirectAU
+from hybridrec.methods.hccf import HCCF
+from hybridrec.methods.lightgcl import LightGCL
 from hybridrec.methods.lightgcn import LightGCN
+from hybridrec.methods.ncl import NCL
+from hybridrec.methods.sgl import SGL
+from hybridrec.methods.simgcl import SimGCL
+from hybridrec.methods.xsimgcl import XSimGCL
 
-__all__ = ["LightGCN"]
+__all__ = ["DCCF", "HCCF", "NCL", "SGL", "DirectAU", "LightGCL", "LightGCN", "SimGCL", "XSimGCL"]

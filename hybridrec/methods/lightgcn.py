@@ -26,16 +26,17 @@ class LightGCN(nn.Module):
     He et al. 2020, LightGCN, arXiv 2002.02126. Loss: eq. 15, the L2 term over the batch's own embeddings.
     supervised | - | - | BPR
 
-    ``dim`` is D, ``depth`` the number of layers, ``decay`` the weight of the L2 term.
+    ``dim`` is D, ``depth`` the number of layers, ``decay`` the weight of the L2 term, ``alpha`` the weight of
+    every layer (their mean unless given).
     """
 
     sampler = PairSampler
 
-    def __init__(self, data: Dataset, dim: int = 64, depth: int = 3, decay: float = 1e-4) -> None:
+    def __init__(self, data: Dataset, dim: int = 64, depth: int = 3, decay: float = 1e-4, alpha: float | None = None) -> None:
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
-        self.encoder = Encoder(depth)
+        self.encoder = Encoder(depth, alpha)
         self.decay = decay
         self._memo = Memo()
 

@@ -113,3 +113,17 @@ class EdgeMask(nn.Module):
         """The expected share of gates that are not 0, arXiv 1712.01312 eq. 12: the L0 penalty, a scalar."""
         shift = torch.log(torch.tensor(-self.low / self.high, device=logits.device))
         return torch.sigmoid(logits - temperature * shift).mean()
+
+
+class CosineGraph(nn.Module):
+    """The graph reweighed by how alike the ends of its edges are: ``(cos + 1) / 2``, each row summing to 1.
+
+    DCCF, Ren et al. 2023, arXiv 2305.02759, eqs. 8 to 10. No parameter of its own: it learns through what it is shown.
+    """
+
+    def forward(self, graph: Graph, seen: Tensor, x: Tensor) -> Tensor:
+        """``x`` (N, D) averaged over neighbours, weighed by the likeness of ``seen`` (N, D): (N, D)."""
+        unit = F.normalize(seen, dim=-1)
+        weight = (graph.dot(unit, unit) + 1) / 2  # (2E,)
+        mass = weight.new_zeros(graph.nodes).index_add(0, graph.row, weight)
+        return graph.aggregate(x, weight) / mass.clamp(min=1e-12).unsqueeze(1)

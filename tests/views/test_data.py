@@ -1,8 +1,14 @@
 import pytest
 import torch
+from adjacency import dense, small_graph
 
 from hybridrec.data.batches import Histories
 from hybridrec.views.data import EdgeDrop, NodeDrop, RandomWalk, RowMask
+
+
+@pytest.fixture
+def graph():
+    return small_graph()
 
 
 def normalised(a):
@@ -11,7 +17,7 @@ def normalised(a):
 
 
 @pytest.mark.parametrize("view", [EdgeDrop(0.6), NodeDrop(0.8)])
-def test_a_thinned_graph_is_a_normalised_symmetric_part_of_the_whole(view, graph, dense):
+def test_a_thinned_graph_is_a_normalised_symmetric_part_of_the_whole(view, graph):
     torch.manual_seed(0)
     thin = dense(view(graph))
     assert 0 < (thin > 0).sum() < (dense(graph) > 0).sum()
@@ -27,7 +33,7 @@ def test_edge_drop_keeps_the_share_it_was_told(graph):
     assert EdgeDrop(1.0)(graph).edges == 60
 
 
-def test_node_drop_takes_all_edges_of_a_node_and_only_those(graph, dense):
+def test_node_drop_takes_all_edges_of_a_node_and_only_those(graph):
     torch.manual_seed(1)
     whole, thin = dense(graph) > 0, dense(NodeDrop(0.7)(graph)) > 0
     gone = ~thin.any(1)
@@ -35,14 +41,14 @@ def test_node_drop_takes_all_edges_of_a_node_and_only_those(graph, dense):
     assert (thin[~gone][:, ~gone] == whole[~gone][:, ~gone]).all()
 
 
-def test_random_walk_thins_every_layer_anew(graph, dense):
+def test_random_walk_thins_every_layer_anew(graph):
     torch.manual_seed(0)
     walk = RandomWalk(0.5, depth=3)(graph)
     assert len(walk) == 3
     assert not torch.equal(dense(walk[0]) > 0, dense(walk[1]) > 0)
 
 
-def test_views_compose(graph, dense):
+def test_views_compose(graph):
     torch.manual_seed(0)
     twice = dense(EdgeDrop(0.5)(EdgeDrop(0.5)(graph)))
     torch.testing.assert_close(twice, normalised(twice))

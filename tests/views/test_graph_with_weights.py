@@ -1,8 +1,15 @@
 """Graph products with learned weights: what views and encoders that weigh edges stand on."""
 
+import pytest
 import torch
+from adjacency import small_graph
 
 from hybridrec.views.data import EdgeDrop
+
+
+@pytest.fixture
+def graph():
+    return small_graph()
 
 
 def dense_of(graph, values):

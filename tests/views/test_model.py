@@ -1,9 +1,16 @@
+import pytest
 import torch
+from adjacency import dense, small_graph
 
-from hybridrec.views.model import EdgeMask, LearnedHypergraph, MomentumTwin, SVDGraph
+from hybridrec.views.model import CosineGraph, EdgeMask, LearnedHypergraph, MomentumTwin, SVDGraph
 
 
-def test_svd_graph_equals_the_truncated_dense_svd(graph, dense):
+@pytest.fixture
+def graph():
+    return small_graph()
+
+
+def test_svd_graph_equals_the_truncated_dense_svd(graph):
     torch.manual_seed(0)
     block = dense(graph)[:12, 12:]
     u, s, vt = torch.linalg.svd(block)
@@ -54,3 +61,17 @@ def test_edge_mask_gates_reach_zero_and_one_and_learn(graph):
     torch.testing.assert_close(mask.open(torch.zeros(1)), share, atol=0.02, rtol=0)
     mask.gate(mask.logits(graph, x)).sum().backward()
     assert all(p.grad.norm() > 0 for p in mask.parameters())
+
+
+def test_cosine_graph_equals_the_dense_reweighed_mean_and_its_gradients(graph):
+    torch.manual_seed(0)
+    seen, x = torch.randn(21, 4, requires_grad=True), torch.randn(21, 3, requires_grad=True)
+    unit = torch.nn.functional.normalize(seen, dim=1)
+    weight = (dense(graph) > 0) * (unit @ unit.T + 1) / 2
+    wanted = weight @ x / weight.sum(1, keepdim=True)
+    ours = CosineGraph()(graph, seen, x)
+    torch.testing.assert_close(ours, wanted)
+    for a, b in zip(
+        torch.autograd.grad(ours.square().sum(), (seen, x)), torch.autograd.grad(wanted.square().sum(), (seen, x)), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)

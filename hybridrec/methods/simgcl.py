@@ -1,0 +1,85 @@
+"""SimGCL."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from hybridrec.data.batches import Pairs, PairSampler, Query
+from hybridrec.encoders.graph import LightGCN
+from hybridrec.encoders.table import NodeTable
+from hybridrec.foldin import known_or_folded
+from hybridrec.losses.contrastive import info_nce
+from hybridrec.losses.ranking import bpr, squared_norm
+from hybridrec.memo import Memo
+from hybridrec.pairs.natural import natural
+from hybridrec.protocols import View
+from hybridrec.saving import configured
+from hybridrec.views.feature import SignNoise
+
+if TYPE_CHECKING:
+    from hybridrec.data.dataset import Dataset
+
+
+@configured
+class SimGCL(nn.Module):
+    """Two noisy embeddings of every node agree, beside ranking: the graph itself is left alone.
+
+    Yu et al. 2022, SimGCL, arXiv 2112.08679, eqs. 8 to 10: noise at every layer, layers 1 to ``depth`` averaged.
+    contrastive | feature-based views | natural pairs | InfoNCE
+
+    ``eps`` is the length of the noise, ``weight`` lambda, ``decay`` the weight of the L2 term, ``alpha`` that of every layer
+    (their mean unless given).
+    """
+
+    sampler = PairSampler
+
+    def __init__(
+        self,
+        data: Dataset,
+        dim: int = 64,
+        depth: int = 3,
+        eps: float = 0.1,
+        temperature: float = 0.2,
+        weight: float = 0.5,
+        decay: float = 1e-4,
+        alpha: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.graph = data.graph()
+        self.nodes = NodeTable(data.sides, dim)
+        self.encoder = LightGCN(depth)
+        self.noise = SignNoise(eps)
+        self.alpha = 1 / depth if alpha is None else alpha
+        self.temperature, self.weight, self.decay = temperature, weight, decay
+        self._memo = Memo()
+
+    def embed(self, noise: View) -> SimpleNamespace:
+        """Embeddings by side, each layer passed through ``noise``: ``.user`` (U, D), ``.item`` (I, D)."""
+        layers = self.encoder.layers(self.graph, self.nodes(), noise)
+        return self.nodes.split(torch.stack(layers[1:]).sum(0) * self.alpha)
+
+    def forward(self, batch: Pairs) -> dict[str, Tensor]:
+        """Terms ``rank``, ``contrast`` and ``decay`` of a batch of pairs."""
+        main, one, two = self.embed(lambda x: x), self.embed(self.noise), self.embed(self.noise)
+        rank = bpr(main.user[batch.user], main.item[batch.positive], main.item[batch.negative])
+        users = info_nce(natural(one.user, two.user, batch.user), self.temperature)
+        items = info_nce(natural(one.item, two.item, batch.positive), self.temperature)
+        free = self.nodes.split(self.nodes())
+        decay = squared_norm(free.user[batch.user], free.item[batch.positive], free.item[batch.negative])
+        return {"rank": rank, "contrast": self.weight * (users + items), "decay": self.decay * decay}
+
+    def catalogue(self) -> Tensor:
+        """Item vectors (I, D)."""
+        return self._memo(self, lambda: self.embed(lambda x: x)).item
+
+    def represent(self, query: Query) -> Tensor:
+        """User vectors (B, D): learned where the user is known, else folded in from the history."""
+        return known_or_folded(query, self._memo(self, lambda: self.embed(lambda x: x)).user, self.catalogue())
+
+    def score(self, query: Query) -> Tensor:
+        """Scores of all items: (B, I)."""
+        return self.represent(query) @ self.catalogue().T

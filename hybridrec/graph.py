@@ -110,16 +110,27 @@ class Graph(nn.Module):
         for r in relations:
             a, b = r.index[0] + start[r.source], r.index[1] + start[r.target]
             keys.append((torch.minimum(a, b) * nodes + torch.maximum(a, b))[a != b])
-        key = torch.unique(torch.cat(keys)) if keys else torch.empty(0, dtype=torch.int64)
+        return cls._keyed(torch.cat(keys) if keys else torch.empty(0, dtype=torch.int64), start, nodes)
+
+    @classmethod
+    def between(cls, links: Tensor, start: Mapping[str, int], nodes: int) -> Graph:
+        """The graph of ``links`` (2, n) between nodes of any kind; given twice they count once, to oneself not at all."""
+        a, b = links
+        return cls._keyed((torch.minimum(a, b) * nodes + torch.maximum(a, b))[a != b], start, nodes)
+
+    @classmethod
+    def _keyed(cls, key: Tensor, start: Mapping[str, int], nodes: int) -> Graph:
+        key = torch.unique(key)
         low, high = key // max(nodes, 1), key % max(nodes, 1)
         row, col = torch.cat([low, high]), torch.cat([high, low])
         order = (row * nodes + col).argsort()
-        crow = torch.zeros(nodes + 1, dtype=torch.int64)
+        crow = torch.zeros(nodes + 1, dtype=torch.int64, device=key.device)
         crow[1:] = torch.bincount(row, minlength=nodes).cumsum(0)
-        edge = torch.arange(len(low)).repeat(2)[order]
+        edge = torch.arange(len(low), device=key.device).repeat(2)[order]
         # 32-bit indices halve the traffic of the product, which is bound by memory.
         small = torch.int32 if max(nodes, 2 * len(low)) < 2**31 else torch.int64
-        graph = cls(crow.to(small), col[order].to(small), edge.to(small), torch.ones(2 * len(low)), start)
+        value = torch.ones(2 * len(low), device=key.device)
+        graph = cls(crow.to(small), col[order].to(small), edge.to(small), value, start)
         return graph.normalise()
 
     @property

@@ -1,5 +1,6 @@
 """One file a paper. A method wires parts together; it inherits from no other."""
 
+from hybridrec.methods.autocf import AutoCF
 from hybridrec.methods.dccf import DCCF
 from hybridrec.methods.directau import DirectAU
 from hybridrec.methods.hccf import HCCF
@@ -10,4 +11,4 @@ from hybridrec.methods.sgl import SGL
 from hybridrec.methods.simgcl import SimGCL
 from hybridrec.methods.xsimgcl import XSimGCL
 
-__all__ = ["DCCF", "HCCF", "NCL", "SGL", "DirectAU", "LightGCL", "LightGCN", "SimGCL", "XSimGCL"]
+__all__ = ["DCCF", "HCCF", "NCL", "SGL", "AutoCF", "DirectAU", "LightGCL", "LightGCN", "SimGCL", "XSimGCL"]

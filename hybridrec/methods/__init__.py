@@ -1,8 +1,11 @@
 """One file a paper. A method wires parts together; it inherits from no other."""
 
 from hybridrec.methods.autocf import AutoCF
+from hybridrec.methods.bspm import BSPM
 from hybridrec.methods.dccf import DCCF
+from hybridrec.methods.diffrec import DiffRec
 from hybridrec.methods.directau import DirectAU
+from hybridrec.methods.flowcf import FlowCF
 from hybridrec.methods.hccf import HCCF
 from hybridrec.methods.lightgcl import LightGCL
 from hybridrec.methods.lightgcn import LightGCN
@@ -11,4 +14,18 @@ from hybridrec.methods.sgl import SGL
 from hybridrec.methods.simgcl import SimGCL
 from hybridrec.methods.xsimgcl import XSimGCL
 
-__all__ = ["DCCF", "HCCF", "NCL", "SGL", "AutoCF", "DirectAU", "LightGCL", "LightGCN", "SimGCL", "XSimGCL"]
+__all__ = [
+    "BSPM",
+    "DCCF",
+    "HCCF",
+    "NCL",
+    "SGL",
+    "AutoCF",
+    "DiffRec",
+    "DirectAU",
+    "FlowCF",
+    "LightGCL",
+    "LightGCN",
+    "SimGCL",
+    "XSimGCL",
+]

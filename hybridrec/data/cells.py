@@ -14,8 +14,6 @@ import pyarrow.compute as pc
 from hybridrec.data.tables import Columns, fault, first, plain
 from hybridrec.errors import DataError
 
-CANONICAL = r"^(0|-?[1-9][0-9]{0,17})$"  # an integer that is written back as it came
-
 
 class Codes(NamedTuple):
     """A column of ids: ``values[code]`` for each row. ``values`` (n,) are distinct, ``code`` (E,) is int32."""

@@ -185,11 +185,11 @@ class Dataset:
         """A hash (32 hex digits) of ids, links, parts and tables: it changes if any row of any of them changes."""
         h = hashlib.blake2b(digest_size=16)
         for entity, ids in sorted(self.ids.items()):
-            h.update(f"{entity}:{len(ids)}:{ids.values.dtype.kind}".encode())
-            h.update(
-                "\x1f".join(map(str, ids.values.tolist())).encode() if ids.values.dtype.kind in "UO" else ids.values.tobytes()
-            )
-        for name, relation in [*sorted(self.relations.items()), *sorted(self.heldout.items())]:
+            integers = ids.values.dtype.kind in "iu"
+            h.update(f"{entity}:{len(ids)}:{integers}".encode())
+            h.update(ids.values.astype(np.int64).data if integers else "\x1f".join(map(repr, ids.values.tolist())).encode())
+        heldout = [(f"heldout {part}", relation) for part, relation in sorted(self.heldout.items())]
+        for name, relation in [*sorted(self.relations.items()), *heldout]:
             h.update(f"{name}:{relation.source}:{relation.target}:{self.goal}:{relation.kinds}".encode())
             for x in (relation.index, relation.time, relation.kind, relation.value):
                 h.update(b"-" if x is None else x.contiguous().numpy().data)
@@ -200,8 +200,9 @@ class Dataset:
                 h.update("\x1f".join(map(repr, table[column].to_pylist())).encode())
         for entity, features in sorted(self.features.items()):
             for modality, feature in sorted(features.items()):
-                h.update(f"{entity}:{modality}".encode())
+                h.update(f"{entity}:{modality}:{tuple(feature.values.shape)}".encode())
                 h.update(feature.values.contiguous().numpy().data)
+                h.update(feature.known.contiguous().numpy().data)
         return h.hexdigest()
 
     @cached_property

@@ -15,7 +15,7 @@ import torch
 from hybridrec.data import cells
 from hybridrec.data.cells import Codes
 from hybridrec.data.dataset import Ids, Relation
-from hybridrec.data.tables import Columns
+from hybridrec.data.tables import CANONICAL, Columns
 from hybridrec.errors import DataError, DataWarning
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Links:
         index = torch.empty(2, len(self.ends[0].code), dtype=torch.int64)
         for i, entity in enumerate((self.source, self.target)):
             end = self.ends.pop(0)
-            np.take(locate(ids[entity], end.values), end.code, out=index[i].numpy())
+            np.take(locate(ids[entity], end.values), end.code, out=index[i].numpy(), mode="clip")
         time = None if self.time is None or np.isnan(self.time).all() else torch.from_numpy(self.time)
         return Relation(
             self.source, self.target, index, time, value=None if self.value is None else torch.from_numpy(self.value)
@@ -169,6 +169,4 @@ def locate(ids: Ids, values: pa.Array) -> np.ndarray:
 
 
 def _canonical(values: pa.Array) -> bool:
-    return pa.types.is_integer(values.type) or bool(
-        pc.all(pc.match_substring_regex(values, cells.CANONICAL), min_count=0).as_py()
-    )
+    return pa.types.is_integer(values.type) or bool(pc.all(pc.match_substring_regex(values, CANONICAL), min_count=0).as_py())

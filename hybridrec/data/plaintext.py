@@ -61,8 +61,8 @@ def _header(path: Path, separator: str, quoted: bool) -> list[str]:
     others = [s for s in SEPARATORS if s != separator and s in line]
     if len(names) == 1 and others:
         raise DataError(
-            f"{path}: one column named {line!r}: cells seem separated by {SEPARATORS[others[0]]}, wanted {SEPARATORS[separator]}; "
-            "write it again so, or rename the file (.csv is comma, .tsv is tab)"
+            f"{path}: one column named {line!r}: its cells seem separated by {SEPARATORS[others[0]]}; "
+            f"write it again with {SEPARATORS[separator]}, or rename the file (.csv is comma, .tsv is tab)"
         )
     if doubled := [n for n in names if names.count(n) > 1]:
         raise DataError(f"{path}: two columns are named {doubled[0]!r}; rename one")

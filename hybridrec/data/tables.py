@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from hybridrec.errors import DataError
 
+CANONICAL = r"^(0|-?[1-9][0-9]{0,17})$"  # an integer that is written back as it came
+DECIMAL = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
 EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl")
 ALIASES = {
     "user_id": ("user", "uid", "userid", "user_idx", "reviewer_id", "reviewerID", "session_id"),
@@ -56,13 +58,24 @@ class Columns(NamedTuple):
                 raise DataError(f"{self.name}: no column {column!r} (it has {', '.join(present) or 'none'}); {remedy}")
 
     def table(self) -> pa.Table:
-        """All columns at once, dictionaries written out."""
-        return pa.table({n: plain(self.column(n)) for n in self.schema.names})
+        """All columns at once, dictionaries written out; of a textual file, numbers where every cell is one."""
+        read = inferred if self.textual else plain
+        return pa.table({n: read(self.column(n)) for n in self.schema.names})
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """``column`` without dictionary encoding."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def inferred(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of text as int64 or float64, if every cell that is not null is a plainly written number."""
+    if column.null_count == len(column):
+        return column
+    for pattern, kind in ((CANONICAL, pa.int64()), (DECIMAL, pa.float64())):
+        if pc.all(pc.match_substring_regex(column, pattern)).as_py():
+            return column.cast(kind)
+    return column
 
 
 def held(name: str, table: pa.Table, textual: bool = False) -> Columns:

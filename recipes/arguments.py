@@ -20,6 +20,10 @@ from hybridrec.errors import HybridrecError
 A = TypeVar("A")
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Every default is told, and the description stands as it was written."""
+
+
 def parse(cls: type[A], description: str | None = None, positional: str | None = None, argv: Sequence[str] | None = None) -> A:
     """An instance of the dataclass ``cls`` from the command line (or ``argv``) and the YAML file it may name.
 
@@ -29,7 +33,7 @@ def parse(cls: type[A], description: str | None = None, positional: str | None =
     from transformers import HfArgumentParser
 
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = HfArgumentParser(cls, description=description)
+    parser = HfArgumentParser(cls, description=description, formatter_class=Help)
     parser.add_argument("--config", metavar="FILE", help="YAML file of these arguments; the command line overrides it")
     if positional:
         parser.add_argument(positional, nargs="?", default=argparse.SUPPRESS, help=f"the same as --{positional}")

@@ -87,7 +87,7 @@ def test_prompts_typed_in(ask):
     assert out.splitlines()[:4] == wanted
     assert len(out.splitlines()) == 8
     assert "One line a request" in ask.remarks
-    assert ask(typed="robots\n", *("--k", "99")) == ""  # a request that fails is told, and the next may be typed
+    assert ask("--k", "99", typed="robots\n") == ""  # a request that fails is told, and the next may be typed
     assert "error: k = 99 is beyond" in ask.remarks
 
 

@@ -77,7 +77,7 @@ def test_layout(artifact, dot):
     assert files == {
         *("README.md", "model_index.json", "items.parquet", "users.parquet", "item_vectors.safetensors"),
         *("method/config.json", "method/model.safetensors", "text_encoder/words.json"),
-        *("templates/item.jinja", "templates/query.jinja", "templates/user.jinja"),
+        *("templates/item.j2", "templates/query.j2", "templates/user.j2"),
     }
     index = json.loads((folder / INDEX).read_text())
     assert index["method"] == ["hybridrec.methods.lightgcn", "LightGCN"]
@@ -260,7 +260,7 @@ def reseal(folder, change):
         (lambda x: x["files"].pop("method/model.safetensors"), "lists no method/model.safetensors"),
         (lambda x: x["files"].pop("method/config.json"), "lists no method/config.json"),
         (lambda x: x["files"].pop("item_vectors.safetensors"), "lists no item_vectors.safetensors"),
-        (lambda x: x["files"].pop("templates/item.jinja"), "templates"),
+        (lambda x: x["files"].pop("templates/item.j2"), "templates"),
         (lambda x: x.update(text_encoder=["os", "system"]), "only classes of hybridrec"),
         (lambda x: x.update(text_encoder=["hybridrec.saving", "Path"]), "not a @configured class"),
         (lambda x: x.update(text_encoder=7), "not a whole artifact"),
@@ -309,7 +309,7 @@ def table_writer(columns):
         ("item_vectors.safetensors", lambda path: save_file({"text": torch.ones(40, 3)}, path), "3 dimensions"),
         ("item_vectors.safetensors", lambda path: save_file({"text": torch.ones(40)}, path), "text vectors"),
         ("item_vectors.safetensors", lambda path: path.write_bytes(b"\x80\x04\x95"), "not a whole safetensors file"),
-        ("templates/item.jinja", lambda path: path.write_bytes(b"\xff\xfe\xff"), "not UTF-8"),
+        ("templates/item.j2", lambda path: path.write_bytes(b"\xff\xfe\xff"), "not UTF-8"),
         ("method/config.json", lambda path: path.write_text("[]"), "not a saved method"),
     ],
 )

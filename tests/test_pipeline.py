@@ -183,8 +183,9 @@ def test_a_user_without_training_rows_is_told(dot, data):
 
 def test_templates_are_sandboxed_and_texts_are_not_templates(dot, data):
     evil = "{{ ''.__class__.__mro__ }}"
-    with pytest.raises(DataError, match="cannot be used"):
-        hr.Recommender(dot, data, Words(8), templates={"item": evil})
+    for template in (evil, "{{ title + 1 }}", "{{ 1 / 0 }}", "{% for %}"):
+        with pytest.raises(DataError, match="cannot be used"):
+            hr.Recommender(dot, data, Words(8), templates={"item": template})
     with pytest.raises(DataError, match="'plot' is undefined"):
         hr.Recommender(dot, data, Words(8), templates={"item": "{{ plot }}"})
     words = Words(8)

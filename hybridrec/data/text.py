@@ -62,7 +62,7 @@ def render(template: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     try:
         compiled = environment.from_string(template)
         return [compiled.render(row).strip() for row in rows]
-    except TemplateError as e:
+    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as e:  # a filter or operator on a wrong cell
         columns = f"; rows have {sorted(rows[0])}" if rows else ""
         raise DataError(f"the template {template[:80]!r} cannot be used: {e}{columns}") from e
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hybridrec.data.batches import Histories, Query
 from hybridrec.data.dataset import Ids
+from hybridrec.data.text import render
 from hybridrec.errors import ArtifactError, DataError, QueryError
 from hybridrec.pipeline import hub, stored
 from hybridrec.pipeline.ask import Request, check_k, check_weights, requests
@@ -22,7 +23,7 @@ from hybridrec.pipeline.folder import Folder, write
 from hybridrec.pipeline.items import Items
 from hybridrec.pipeline.scoring import Space
 from hybridrec.pipeline.search import Search
-from hybridrec.pipeline.text import TextSide, render
+from hybridrec.pipeline.text import TextSide
 from hybridrec.pipeline.users import to_table
 from hybridrec.saving import save_method
 

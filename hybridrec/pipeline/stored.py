@@ -69,7 +69,7 @@ def write_templates(folder: Path, templates: Mapping[str, str]) -> None:
     """One file a template."""
     folder.mkdir()
     for name, text in templates.items():
-        (folder / f"{name}.jinja").write_text(text, encoding="utf-8")
+        (folder / f"{name}.j2").write_text(text, encoding="utf-8")
 
 
 def read_templates(folder: Folder) -> dict[str, str]:

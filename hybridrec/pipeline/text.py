@@ -1,14 +1,12 @@
-"""What an artifact asks of its text side, and how its templates are read."""
+"""What an artifact asks of its text side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
-
-from hybridrec.errors import DataError
 
 
 class TextSide(Protocol):
@@ -22,19 +20,3 @@ class TextSide(Protocol):
 
     def save(self, folder: str | Path) -> None:
         """Write adapter, projection and what base model they need into ``folder``."""
-
-
-def render(template: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One text a row of the Jinja ``template``, sandboxed; what rows hold is never itself read as a template.
-
-    Raises DataError naming the template's fault, or the column it wants and the rows lack.
-    """
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    try:
-        compiled = environment.from_string(template)
-        return [compiled.render(row).strip() for row in rows]
-    except TemplateError as e:
-        raise DataError(f"the template {template[:80]!r} cannot be used: {e}") from e

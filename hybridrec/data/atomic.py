@@ -84,7 +84,8 @@ def _triples(kg: Columns, link: Path | None) -> Columns:
         links = _open(link)
         links.demand("item_id", "entity_id")
         entity = links.column("entity_id").combine_chunks()
-        item = pc.binary_join_element_wise("item", links.column("item_id").combine_chunks(), ":")
+        name, colon = (pa.scalar(x, pa.large_string()) for x in ("item", ":"))
+        item = pc.binary_join_element_wise(name, links.column("item_id").combine_chunks(), colon)
         for side, column in sides.items():
             sides[side] = pc.coalesce(item.take(pc.index_in(column, value_set=entity)), column)
     return held(

@@ -25,8 +25,11 @@ ARGUMENTS: dict[str, dict] = {
     "DirectAU": {"gamma": 0.3},
     "DCCF": {"intents": 8},
     "NCL": {"clusters": 4, "warmup": 2},
+    "BSPM": {"dim": 2},
+    "DiffRec": {"widths": [32, 16]},
+    "FlowCF": {"widths": [16]},
 }
-TRAINING: dict[str, dict] = {"DCCF": {"lr": 1e-3}}
+TRAINING: dict[str, dict] = {"DCCF": {"lr": 1e-3}, "FlowCF": {"batch_size": 64, "epochs": 60}}
 
 
 def small(name, data):

@@ -36,10 +36,11 @@ class RowDenoiser(ModelMixin, ConfigMixin):
         self.inner = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.write = nn.Parameter(_normal(torch.empty(catalogue, widths[-1] + 1), catalogue, widths[-1]))
         with torch.no_grad():
-            for layer in [self.time, *self.inner]:
+            layers: list[nn.Linear] = [self.time, *self.inner]
+            for layer in layers:
                 _normal(layer.weight, *layer.weight.shape)
             _normal(self.enter.weight, catalogue + time_dim, widths[0])
-            for bias in (self.time.bias, self.enter.bias, *(x.bias for x in self.inner), self.write[:, -1]):
+            for bias in (self.enter.bias, *(layer.bias for layer in layers), self.write[:, -1]):
                 nn.init.normal_(bias, 0.0, 0.001)
 
     def between(self, u: Tensor, t: Tensor) -> Tensor:

@@ -1,31 +1,52 @@
 """One file a paper. A method wires parts together; it inherits from no other."""
 
+from hybridrec.methods.align import Contrast, Rebuild
+from hybridrec.methods.amf import AMF
 from hybridrec.methods.autocf import AutoCF
 from hybridrec.methods.bspm import BSPM
+from hybridrec.methods.buir import BUIR
+from hybridrec.methods.cdae import CDAE
+from hybridrec.methods.cfgan import CFGAN
 from hybridrec.methods.dccf import DCCF
 from hybridrec.methods.diffrec import DiffRec
 from hybridrec.methods.directau import DirectAU
 from hybridrec.methods.flowcf import FlowCF
 from hybridrec.methods.hccf import HCCF
+from hybridrec.methods.irgan import IRGAN
 from hybridrec.methods.lightgcl import LightGCL
 from hybridrec.methods.lightgcn import LightGCN
+from hybridrec.methods.multvae import MultVAE
 from hybridrec.methods.ncl import NCL
+from hybridrec.methods.recdcl import RecDCL
+from hybridrec.methods.recvae import RecVAE
 from hybridrec.methods.sgl import SGL
 from hybridrec.methods.simgcl import SimGCL
+from hybridrec.methods.simplex import SimpleX
 from hybridrec.methods.xsimgcl import XSimGCL
 
 __all__ = [
+    "AMF",
     "BSPM",
+    "BUIR",
+    "CDAE",
+    "CFGAN",
     "DCCF",
     "HCCF",
+    "IRGAN",
     "NCL",
     "SGL",
     "AutoCF",
+    "Contrast",
     "DiffRec",
     "DirectAU",
     "FlowCF",
     "LightGCL",
     "LightGCN",
+    "MultVAE",
+    "Rebuild",
+    "RecDCL",
+    "RecVAE",
     "SimGCL",
+    "SimpleX",
     "XSimGCL",
 ]

@@ -1,0 +1,135 @@
+"""A training step of a diffusion denoiser, dense and sparse side by side: seconds, peak memory, equal losses.
+
+One hidden layer between W (I, H) and V (I, H), rows of 50 items, noise at the input, squared error at the output, fused
+Adam. Every case runs in a process of its own, so that its peak memory is its own; a case that would not fit is left out.
+
+    python tests/benchmarks/bench_diffusion.py            # all that fits
+    python tests/benchmarks/bench_diffusion.py --quick    # 2,800 to 100,000 items, H = 128
+    python tests/benchmarks/bench_diffusion.py --epoch    # 1,000,000 users over 1,000,000 items, one epoch's rate
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+
+import torch
+
+from hybridrec.losses.diffusion import catalogue_squared_error
+from hybridrec.views.noise import noisy_rows
+
+EACH, NOISE = 50, 0.1
+CUDA = torch.cuda.is_available()
+
+
+def weights(items, width):
+    torch.manual_seed(0)
+    device = "cuda" if CUDA else "cpu"
+    return [torch.nn.Parameter(torch.randn(items, width, device=device) * items**-0.5) for _ in range(2)]
+
+
+def sparse(read, write, offset, item, value):
+    """The loss without (B, I)."""
+    scale = torch.full((len(offset) - 1,), NOISE, device=read.device)
+    h = torch.tanh(noisy_rows(read, offset, item, value, scale))
+    return catalogue_squared_error(h, write, offset, item, value).mean()
+
+
+def dense(read, write, offset, item, value):
+    """The same loss over (B, I)."""
+    batch = len(offset) - 1
+    x = torch.zeros(batch, len(read), device=read.device)
+    x[torch.arange(batch, device=read.device).repeat_interleave(EACH), item] = value
+    h = torch.tanh(torch.add(x, torch.randn_like(x), alpha=NOISE) @ read)
+    return (h @ write.T - x).square().sum(1).mean()
+
+
+def seconds(loss, items, batch, width, steps):
+    """Median seconds of a step, and the loss of the first."""
+    read, write = weights(items, width)
+    optimizer = torch.optim.Adam([read, write], lr=1e-4, fused=True)
+    taken, first = [], 0.0
+    for _ in range(steps + 1):
+        item = torch.randint(items // EACH, (batch, EACH), device=read.device)
+        item = (item + torch.arange(EACH, device=read.device) * (items // EACH)).flatten()  # no repeat in a row
+        offset = torch.arange(0, batch * EACH + 1, EACH, device=read.device)
+        started = time.perf_counter()
+        optimizer.zero_grad()
+        value = loss(read, write, offset, item, torch.ones(batch * EACH, device=read.device))
+        value.backward()
+        optimizer.step()
+        if CUDA:
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - started)
+        first = first or value.item()
+    return sorted(taken[1:])[steps // 2], first
+
+
+def peak():
+    """GiB held at most, of the GPU where there is one."""
+    used = torch.cuda.max_memory_allocated() if CUDA else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return used / 2**30
+
+
+def needed(form, items, batch, width):
+    """GiB of weights, gradients and moments (8 of I x H), and of what the dense form keeps (5 of B x I)."""
+    return 4 * (8 * items * width + (5 * batch * items if form == "dense" else 0)) / 2**30
+
+
+def case(form, items, batch, width, steps=3):
+    """One case in a process of its own: seconds, GiB, loss; None where it does not fit."""
+    import psutil
+
+    room = torch.cuda.mem_get_info()[0] if CUDA else psutil.virtual_memory().available
+    if needed(form, items, batch, width) > 0.8 * room / 2**30:
+        return None
+    command = [sys.executable, __file__, "--case", form, *map(str, (items, batch, width, steps))]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [float(x) for x in out.split()]
+
+
+def table(cases):
+    """Print a line a case."""
+    print(
+        f"{'items':>9} {'B':>5} {'H':>4} | {'dense s':>8} {'GiB':>6} | {'sparse s':>8} {'GiB':>6} | {'faster':>6} {'memory':>6}"
+    )
+    for items, batch, width in cases:
+        one, two = case("dense", items, batch, width), case("sparse", items, batch, width)
+        shown = [f"{x[0]:8.3f} {x[1]:6.2f}" if x else f"{'no room':>15}" for x in (one, two)]
+        ratio = f"{one[0] / two[0]:5.1f}x {two[1] / one[1]:5.0%}" if one and two else ""
+        print(f"{items:>9,} {batch:>5,} {width:>4} | {shown[0]} | {shown[1]} | {ratio}", flush=True)
+        if one and two and abs(one[2] - two[2]) > 0.01 * one[2]:
+            raise SystemExit(f"the losses differ: dense {one[2]}, sparse {two[2]}")
+
+
+def epoch(steps=3):
+    """The rate of an epoch of a million users with 50 interactions each, over a million items."""
+    for width in (128, 64):
+        found = case("sparse", 1_000_000, 4096, width, steps)
+        if found:
+            rate = 4096 / found[0]
+            print(f"1,000,000 users x 1,000,000 items, H = {width}, B = 4,096: {found[0]:.2f} s a step, {rate:,.0f} users/s,")
+            print(f"  an epoch in {1e6 / rate / 60:.1f} min, {found[1]:.1f} GiB")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", nargs=5)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--epoch", action="store_true")
+    options = parser.parse_args()
+    if options.case:
+        form, *numbers = options.case
+        taken, loss = seconds({"dense": dense, "sparse": sparse}[form], *map(int, numbers))
+        print(taken, peak(), loss)
+    elif options.epoch:
+        epoch()
+    else:
+        sizes = (2_800, 26_000, 100_000) if options.quick else (2_800, 26_000, 100_000, 1_000_000)
+        print(f"{torch.get_num_threads()} threads" if not CUDA else torch.cuda.get_device_name())
+        table([(i, b, h) for i in sizes for b in (512, 4096) for h in ((128,) if options.quick else (128, 512))])
+
+
+if __name__ == "__main__":
+    main()

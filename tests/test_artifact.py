@@ -7,6 +7,7 @@ import random
 import shutil
 import sys
 import types
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -71,6 +72,14 @@ def test_answers_as_before(method, data, tmp_path, words):
     assert again.templates == {}
 
 
+def test_which_items_have_training_rows_is_saved(data, tmp_path, words):
+    cold = replace(data, relations={"interact": data.train.keep(data.train.index[1] < 38)})
+    r = hr.Recommender(hr.LightGCN(cold, dim=8), cold, words(8), templates=TEMPLATES)
+    again = hr.Recommender.from_pretrained(r.save_pretrained(tmp_path / "a"))
+    assert again.trained.tolist() == [True] * 38 + [False] * 2
+    assert torch.equal(again.engine.taste.items, r.engine.taste.items)
+
+
 def test_layout(artifact, dot):
     r, folder = artifact
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -108,7 +117,7 @@ def test_new_items_are_saved(artifact, tmp_path):
     r.add_items(NEW)
     again = hr.Recommender.from_pretrained(r.save_pretrained(tmp_path / "more"))
     assert len(again.items) == 42
-    assert again.engine.trained == 40
+    assert len(again.trained) == 40
     for one, other in zip(r.recommend(**ASKED, k=42), again.recommend(**ASKED, k=42), strict=True):
         same(one, other)
     assert again.recommend(prompt="robots return", k=1)[0].item == 900
@@ -307,7 +316,7 @@ def table_writer(columns):
         ("users.parquet", table_writer({"user_id": ["u1"], "history": [[1]]}), "1 users"),
         ("item_vectors.safetensors", lambda path: save_file({"text": torch.ones(3, 8)}, path), "3 text vectors for 40"),
         ("item_vectors.safetensors", lambda path: save_file({"text": torch.ones(40, 3)}, path), "3 dimensions"),
-        ("item_vectors.safetensors", lambda path: save_file({"text": torch.ones(40)}, path), "text vectors"),
+        ("item_vectors.safetensors", lambda path: save_file({"text": torch.ones(40)}, path), "matrix of text vectors"),
         ("item_vectors.safetensors", lambda path: path.write_bytes(b"\x80\x04\x95"), "not a whole safetensors file"),
         ("templates/item.j2", lambda path: path.write_bytes(b"\xff\xfe\xff"), "not UTF-8"),
         ("method/config.json", lambda path: path.write_text("[]"), "not a saved method"),
@@ -336,8 +345,6 @@ def test_a_file_is_no_artifact(tmp_path):
 
 def test_goals_other_than_items(tmp_path):
     """Bundles ranked for users: the words of the schema are the words of answers and errors."""
-    from dataclasses import replace
-
     from conftest import planted
 
     from hybridrec.data.dataset import Relation

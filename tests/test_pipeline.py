@@ -224,7 +224,7 @@ def test_new_items_are_rankable_at_once(method, data, form):
     again = [{"item_id": 902, "title": "robots"}]
     r.add_items(again)
     assert 902 in {x.item for x in r.recommend(prompt="robots", k=10)}
-    assert r.engine.trained == 40
+    assert len(r.trained) == 40
 
 
 def test_a_new_item_stands_where_its_text_puts_it(dot, whole, data):
@@ -260,6 +260,34 @@ def test_a_history_may_name_new_items_where_items_have_vectors(dot, whole, data)
     r.add_items(NEW)
     with pytest.raises(QueryError, match="added after training, and EASE reads only"):
         r.recommend(history=[104, 901])
+
+
+def test_items_without_training_rows_are_known_by_their_text(data):
+    """A vector that nothing was learned for says nothing: cold items stand where new ones would."""
+    cold = replace(data, relations={"interact": data.train.keep(data.train.index[1] < 38)})
+    method = hr.LightGCN(cold, dim=8).eval()
+    r = hr.Recommender(method, cold, Words(8), templates=TEMPLATES)
+    learned = method.catalogue().detach()
+    assert torch.equal(r.engine.taste.items, torch.cat([learned[:38], r.text_vectors[38:]]))
+    user = least_squares(Histories.lists([[4, 39]]), r.engine.taste.items)[0]
+    answer = r.recommend(history=[104, 139], k=4)
+    assert [x.item - 100 for x in answer] == by_hand(r.engine.taste.items @ user, {4, 39}, 4)
+    bare = hr.Recommender(method, cold)  # without texts there is nothing better than what the method has
+    assert torch.equal(bare.engine.taste.items, learned)
+    assert [x.item for x in bare.recommend(history=[104, 139], k=4)] == [
+        100 + i for i in by_hand(scores_of(method, cold, history=[4, 39]), {4, 39}, 4)
+    ]
+
+    ease = hr.EASE(cold, ridge=10.0)
+    hr.fit(ease, cold)
+    r = hr.Recommender(ease, cold, Words(8), templates=TEMPLATES)
+    scores = {x.item: x.score for x in r.recommend(history=[104], k=40, exclude_seen=False)}
+    text = r.text_vectors - r.text_vectors[:38].mean(0)
+    cosine = torch.cosine_similarity(text[:38], text[39:])
+    near = cosine.argsort(descending=True, stable=True)[:10]
+    own = scores_of(ease, cold, history=[4])
+    assert own[39] == 0  # to EASE it is nothing
+    assert scores[139] == pytest.approx(((cosine[near] * own[near]).sum() / cosine[near].sum()).item(), abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -18,62 +18,69 @@ SAMPLE = 256  # queries on which an approximate search is measured
 
 
 class Engine:
-    """Ranks a catalogue of I items, of which the method was trained on the first ``trained``.
+    """Ranks a catalogue of I items; ``trained`` (<= I,) says which of those that the method knows have training rows.
 
     ``text`` (I, D) are the items' text vectors, in the space of the method's item vectors; None where there are no texts.
-    An item added after training has its text vector in place of the item vector that the method would have learned, and
-    where the method has none, the mean score of its ten nearest items by text.
+    An item without training rows, or added after training, has its text vector in place of the item vector that the
+    method could not learn; where the method has no item vectors, the mean score of its ten nearest items by text.
     """
 
-    def __init__(self, method: Any, trained: int, text: Tensor | None, search: Search | None) -> None:
-        self.method, self.trained, self.search = method, trained, search
+    def __init__(self, method: Any, trained: Tensor, text: Tensor | None, search: Search | None) -> None:
+        self.method, self.search = method, search
         self.name = type(method).__name__
         self.device = next((x.device for x in (*method.parameters(), *method.buffers())), torch.device("cpu"))
         self.prompts: Space | None = None
         self.taste: Space | Whole = Whole()
         self.neighbours: Neighbours | None = None
-        self.items = trained
+        self.known = len(trained)  # items that the method has a place for
+        self.items = self.known if text is None else len(text)
+        # Without texts there is nothing better than what the method has.
+        self.trained = torch.ones(self.items, dtype=torch.bool, device=self.device)
         if text is not None:
             text = text.detach().float().to(self.device)
-            self.items = len(text)
-            self.middle = text[:trained].mean(0)
+            self.trained = torch.nn.functional.pad(trained, (0, self.items - self.known)).to(self.device)
+            self.middle = text[self.trained].mean(0) if bool(trained.any()) else text.mean(0)
             self.prompts = Space(centred(text, self.middle))
         if hasattr(method, "catalogue") and hasattr(method, "represent"):
             with torch.no_grad():
-                vectors = method.catalogue().detach().float()
-            if text is not None:
-                if vectors.shape[1] != text.shape[1]:
-                    raise DataError(
-                        f"texts are encoded to {text.shape[1]} dimensions and the item vectors of {self.name} have "
-                        f"{vectors.shape[1]}: a text side maps into their space"
-                    )
-                vectors = torch.cat([vectors, text[trained:]])
-            self.taste = Space(vectors)
+                self.taste = Space(self._vectors(method.catalogue().detach().float(), text))
         elif search is not None:
             raise QueryError(f"{self.name} has no item vectors to search among: leave out search, every item is scored")
-        elif self.prompts is not None:
-            self.neighbours = Neighbours.of(self.prompts.items[trained:], self.prompts.items[:trained])
+        elif self.prompts is not None and bool(trained.any()):
+            self.neighbours = Neighbours.of(self.prompts.items, self.trained)
         # Scores of a whole catalogue are held for as many requests as there is room for.
         self.together = 256 if isinstance(self.taste, Space) else max(1, min(256, SCORES // self.items))
         self._built = False
+
+    def _vectors(self, learned: Tensor, text: Tensor | None) -> Tensor:
+        """Item vectors (I, D): ``learned`` (<= I, D) where there was something to learn from, else the text's."""
+        if text is None:
+            return learned
+        if learned.shape[1] != text.shape[1]:
+            raise DataError(
+                f"texts are encoded to {text.shape[1]} dimensions and the item vectors of {self.name} have "
+                f"{learned.shape[1]}: a text side maps into their space"
+            )
+        learned = torch.nn.functional.pad(learned, (0, 0, 0, self.items - len(learned)))
+        return torch.where(self.trained.unsqueeze(1), learned, text)
 
     def like(self, rows: Tensor, query: Query, weight: float) -> Part:
         """What the method says for the users and histories of ``query``."""
         query = query.to(self.device)
         if isinstance(self.taste, Space):
             return Part(self.taste, rows, self._represent(query, self.taste), weight)
-        if bool((query.history.item >= self.trained).any()):
+        if bool((query.history.item >= self.known).any()):
             raise QueryError(
                 f"a history names an item that was added after training, and {self.name} reads only the items it was trained "
                 "on; leave it out of the history"
             )
         scores = self.method.score(query).float()
-        return Part(self.taste, rows, self.neighbours.extend(scores) if self.neighbours else scores, weight)
+        return Part(self.taste, rows, self.neighbours.fill(scores, self.items) if self.neighbours else scores, weight)
 
     def _represent(self, query: Query, space: Space) -> Tensor:
-        """User vectors (B, D): the method's own; by least squares where the history has items that the method never saw."""
+        """User vectors (B, D): the method's own; by least squares where the history has items without training rows."""
         new = torch.zeros(len(query.user), dtype=torch.bool, device=self.device)
-        new[query.history.rows[query.history.item >= self.trained]] = True
+        new[query.history.rows[~self.trained[query.history.item]]] = True
         vectors = space.items.new_zeros(len(new), space.items.shape[1])
         if len(old := (~new).nonzero().flatten()):
             vectors[old] = self.method.represent(Query(query.user[old], query.history.take(old))).float()

@@ -78,13 +78,14 @@ class Recommender:
         self.about = stored.about(data, method, metrics)
         if text is not None and text_vectors is None:
             text_vectors = text.encode(render(self.templates["item"], self.items.rows()))
-        self._start(len(self.items), text_vectors if text is not None else None, search)
+        trained = torch.zeros(len(self.items), dtype=torch.bool).index_fill_(0, data.train.index[1], True)
+        self._start(trained, text_vectors if text is not None else None, search)
 
-    def _start(self, trained: int, text_vectors: Tensor | None, search: Search | None) -> None:
-        """Set up the engine; items from position ``trained`` on were added after training."""
+    def _start(self, trained: Tensor, text_vectors: Tensor | None, search: Search | None) -> None:
+        """Set up the engine; ``trained`` says which of the method's items have training rows."""
         if text_vectors is not None and len(text_vectors) != len(self.items):
             raise DataError(f"{len(text_vectors)} text vectors for {len(self.items)} {self.items.entity}s: give one for each")
-        self.text_vectors = text_vectors
+        self.trained, self.text_vectors = trained, text_vectors
         self.engine = Engine(self.method, trained, text_vectors, search)
 
     def recommend(
@@ -173,7 +174,7 @@ class Recommender:
         fresh = self.text.encode(render(self.templates["item"], items.rows(before))).to(self.text_vectors)
         vectors = torch.cat([self.text_vectors, fresh])
         self.items = items
-        self._start(self.engine.trained, vectors, self.engine.search)
+        self._start(self.trained, vectors, self.engine.search)
 
     def save_pretrained(self, folder: str | Path, *, include_users: bool = True) -> Path:
         """Write the artifact to ``folder``, whole or not at all, in place of an older artifact if there is one.
@@ -210,7 +211,7 @@ class Recommender:
             stored.write_table(to_table(self.about["source"], *users), folder / stored.USERS)
         vectors = {"method": self.engine.taste.items} if isinstance(self.engine.taste, Space) else {}
         if self.text_vectors is not None:
-            vectors["text"] = self.text_vectors
+            vectors |= {"text": self.text_vectors, "trained": self.trained}
         if vectors:
             stored.write_vectors(folder / stored.VECTORS, vectors)
         if self.templates:
@@ -221,7 +222,7 @@ class Recommender:
         return {
             stored.METHOD: stored.component(self.method),
             stored.TEXT: stored.component(text),
-            "trained": self.engine.trained,
+            "trained": len(self.trained),
             "about": {**self.about, "text": text is not None, "users": users is not None},
         }
 

@@ -94,18 +94,24 @@ def centred(vectors: Tensor, mean: Tensor) -> Tensor:
 
 
 class Neighbours(NamedTuple):
-    """The trained items nearest to each new item by text, with weights that sum to 1: ``item`` and ``weight`` (n, 10)."""
+    """For each item without training rows the items with some that are nearest to it by text, and weights that sum to 1.
 
+    Shapes: ``new`` (n,) positions; ``item`` and ``weight`` (n, 10).
+    """
+
+    new: Tensor
     item: Tensor
     weight: Tensor
 
     @classmethod
-    def of(cls, new: Tensor, trained: Tensor) -> Neighbours:
-        """By cosine, which is also the weight; both sets are unit vectors, (n, D) and (I, D)."""
-        near, item = (new @ trained.T).topk(min(NEIGHBOURS, len(trained)), dim=1)
+    def of(cls, text: Tensor, trained: Tensor) -> Neighbours:
+        """By cosine, which is also the weight: ``text`` (I, D) unit vectors, ``trained`` (I,) boolean."""
+        new, old = (~trained).nonzero().flatten(), trained.nonzero().flatten()
+        near, item = (text[new] @ text[old].T).topk(min(NEIGHBOURS, len(old)), dim=1)
         weight = near.clamp(min=torch.finfo(near.dtype).eps)
-        return cls(item, weight / weight.sum(1, keepdim=True))
+        return cls(new, old[item], weight / weight.sum(1, keepdim=True))
 
-    def extend(self, scores: Tensor) -> Tensor:
-        """Scores of the trained items (B, I) and, after them, of the new ones, the mean over their neighbours: (B, I + n)."""
-        return torch.cat([scores, (scores[:, self.item] * self.weight).sum(2)], dim=1)
+    def fill(self, scores: Tensor, items: int) -> Tensor:
+        """Scores of all ``items``, new ones scored by the mean over their neighbours: (B, <= I) -> (B, I)."""
+        filled = torch.nn.functional.pad(scores, (0, items - scores.shape[1]))
+        return filled.index_copy(1, self.new, (scores[:, self.item] * self.weight).sum(2))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -91,7 +92,7 @@ class Parts(NamedTuple):
     users: tuple[Ids, Histories] | None
     text: TextSide | None
     templates: dict[str, str]
-    trained: int
+    trained: Tensor
     vectors: Tensor | None
 
 
@@ -121,13 +122,14 @@ def read(folder: Folder) -> Parts:
             raise ArtifactError(f"{folder.file(USERS)} has {len(users[0])} users, the method {count[data.source]}")
     if not (isinstance(text, list) and len(text) == 2):
         raise ArtifactError(f"{folder.path / INDEX}: {TEXT} is {text!r}, wanted module and class: not a whole artifact")
-    vectors = None
+    vectors, trained = None, torch.ones(count[data.target], dtype=torch.bool)
     if text[0]:
-        vectors = read_weights(folder.file(VECTORS)).get("text")
-        if vectors is None or vectors.dim() != 2:
-            raise ArtifactError(f"{folder.file(VECTORS)} has no matrix of text vectors, one row an item")
+        tensors = read_weights(folder.file(VECTORS))
+        vectors, trained = tensors.get("text"), tensors.get("trained", trained)
+        if vectors is None or vectors.dim() != 2 or trained.shape != (count[data.target],) or trained.dtype != torch.bool:
+            raise ArtifactError(f"{folder.file(VECTORS)} has no matrix of text vectors, or no word on which items were trained")
     side = StoredText(folder) if text[0] else None
-    return Parts(method, data.schema, about, items, users, side, read_templates(folder), index["trained"], vectors)
+    return Parts(method, data.schema, about, items, users, side, read_templates(folder), trained, vectors)
 
 
 class StoredText:

@@ -1,0 +1,28 @@
+"""The blocked softmax against torch's on whole scores."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hybridrec.losses import softmax
+from hybridrec.losses.softmax import catalogue_cross_entropy
+
+
+@pytest.mark.parametrize("scores", [1, 50, 1 << 21])
+def test_value_and_gradients_equal_those_on_whole_scores(scores, monkeypatch):
+    monkeypatch.setattr(softmax, "SCORES", scores)
+    torch.manual_seed(0)
+    h = (5 * torch.randn(7, 4, dtype=torch.float64)).requires_grad_()
+    v = torch.randn(20, 4, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(20, (7,))
+    found, wanted = catalogue_cross_entropy(h, v, target), F.cross_entropy(h @ v.T, target)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(3 * found, (h, v)), torch.autograd.grad(3 * wanted, (h, v)))
+
+
+def test_large_scores_do_not_overflow():
+    h = torch.full((2, 1), 1e4, requires_grad=True)
+    loss = catalogue_cross_entropy(h, torch.tensor([[1.0], [0.0]]), torch.tensor([0, 1]))
+    assert loss.item() == pytest.approx(5e3)
+    loss.backward()
+    assert h.grad.isfinite().all()

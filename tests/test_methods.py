@@ -25,11 +25,30 @@ ARGUMENTS: dict[str, dict] = {
     "DirectAU": {"gamma": 0.3},
     "DCCF": {"intents": 8},
     "NCL": {"clusters": 4, "warmup": 2},
+    "AutoCF": {"seeds": 3, "hops": 1, "heads": 2, "hold": 2},
+    "MultVAE": {"hidden": 32},
+    "RecVAE": {"hidden": 32},
+    "CDAE": {"decay": 1e-2},
+    "CFGAN": {"hidden": 32, "zero": 0.3, "weight": 0.03},
+    "IRGAN": {"warmup": 10, "draws": 4},
+    "RecDCL": {"follow": 1.0},
+    "AMF": {"dim": 8, "warmup": 10, "eps": 0.1},
+    "SimpleX": {"negatives": 8, "weight": 2.0},
     "BSPM": {"dim": 2},
     "DiffRec": {"widths": [32, 16]},
     "FlowCF": {"widths": [16]},
 }
-TRAINING: dict[str, dict] = {"DCCF": {"lr": 1e-3}, "FlowCF": {"batch_size": 64, "epochs": 60}}
+ROWS = {"batch_size": 32, "epochs": 60}
+TRAINING: dict[str, dict] = {
+    "DCCF": {"lr": 1e-3},
+    "CDAE": ROWS,
+    "MultVAE": {**ROWS, "epochs": 30},
+    "RecVAE": {**ROWS, "epochs": 20, "lr": 5e-3},
+    "CFGAN": {**ROWS, "lr": 3e-3},
+    "IRGAN": {"epochs": 25},
+    "AMF": {"epochs": 15},
+    "FlowCF": {"batch_size": 64, "epochs": 60},
+}
 
 
 def small(name, data):

@@ -67,3 +67,12 @@ def vicreg(
         off = (x.T @ x / (len(x) - 1)).fill_diagonal_(0)
         loss = loss + variance / 2 * F.relu(gamma - spread).mean() + covariance * off.square().sum() / x.shape[1]
     return loss
+
+
+def feature_uniformity(x: Tensor, shift: float = 1e-7, degree: int = 4) -> Tensor:
+    """``log mean_{d, e} (<x_d, x_e> + shift)^degree`` over standardised columns: the lower, the less alike they are.
+
+    RecDCL, Zhang et al. 2024, arXiv 2401.15635, eq. 6 (sums over the batch, as the authors' code has it). ``x`` (B, D).
+    """
+    x = _standard(x)
+    return (x.T @ x + shift).pow(degree).mean().log()

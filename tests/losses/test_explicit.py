@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import tensor
 
-from hybridrec.losses.explicit import alignment, barlow_twins, bootstrap, uniformity, vicreg
+from hybridrec.losses.explicit import alignment, barlow_twins, bootstrap, feature_uniformity, uniformity, vicreg
 
 
 def vectors(*shape, seed=0):
@@ -73,3 +73,10 @@ def test_vicreg_spreads_a_collapsed_batch():
         (grad,) = torch.autograd.grad(vicreg(x, x), x)
         x = (x - 0.1 * grad).detach().requires_grad_()
     assert x.std(0).mean() > 10 * spread
+
+
+def test_feature_uniformity_by_hand_and_falls_as_columns_part():
+    # Two equal columns of three rows: every product is 3, so log 3^4.
+    x = tensor([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
+    torch.testing.assert_close(feature_uniformity(x), tensor(4 * math.log(3.0)))
+    assert feature_uniformity(vectors(500, 8)) < feature_uniformity(vectors(500, 1).repeat(1, 8)) - 1

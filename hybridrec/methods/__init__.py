@@ -1,6 +1,5 @@
 """One file a paper. A method wires parts together; it inherits from no other."""
 
-from hybridrec.methods.align import Contrast, Rebuild
 from hybridrec.methods.amf import AMF
 from hybridrec.methods.autocf import AutoCF
 from hybridrec.methods.bspm import BSPM
@@ -12,6 +11,7 @@ from hybridrec.methods.diffrec import DiffRec
 from hybridrec.methods.directau import DirectAU
 from hybridrec.methods.flowcf import FlowCF
 from hybridrec.methods.hccf import HCCF
+from hybridrec.methods.hybrid import Hybrid
 from hybridrec.methods.irgan import IRGAN
 from hybridrec.methods.lightgcl import LightGCL
 from hybridrec.methods.lightgcn import LightGCN
@@ -36,14 +36,13 @@ __all__ = [
     "NCL",
     "SGL",
     "AutoCF",
-    "Contrast",
     "DiffRec",
     "DirectAU",
     "FlowCF",
+    "Hybrid",
     "LightGCL",
     "LightGCN",
     "MultVAE",
-    "Rebuild",
     "RecDCL",
     "RecVAE",
     "SimGCL",

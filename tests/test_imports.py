@@ -19,7 +19,7 @@ ALLOWED = {
     "methods": PARTS | TORCH_ONLY | SHARED | {"foldin", "linear", "rows", "methods"},
     "baselines": PARTS | TORCH_ONLY | SHARED | {"foldin", "linear", "rows", "baselines"},
     "training": {"data", "evaluation", *SHARED},
-    "diagnostics": {"data", "evaluation", *SHARED},
+    "diagnostics": {"data", "evaluation", "losses", *SHARED},
     "evaluation": {"data", "evaluation", *SHARED},
 }
 

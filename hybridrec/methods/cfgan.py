@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -49,18 +49,27 @@ class CFGAN(nn.Module):
         """Rows with entries in (0, 1) for what is known of users: (B, I)."""
         return torch.sigmoid(self.write(torch.sigmoid(self.read(history))))
 
+    def shown(self, real: Tensor) -> Tensor:
+        """What the discriminator is shown of generated rows: all that was chosen, and a share of the rest; (B, I)."""
+        return torch.maximum(real, (torch.rand_like(real) < self.partial).float())
+
     def forward(self, batch: Rows) -> dict[str, Tensor]:
         """Terms ``discriminator/judge``, ``generator/deceive`` and ``generator/zero`` of a batch of rows."""
         made = self.generate(batch.history)
         real = batch.history.dense(made.shape[1])
-        shown = torch.maximum(real, (torch.rand_like(real) < self.partial).float())
-        zeroed = (torch.rand_like(real) < self.zero) & (real == 0)
-        masked = made * shown
+        masked, zeroed = made * self.shown(real), (torch.rand_like(real) < self.zero) & (real == 0)
         return {
             "discriminator/judge": discriminate(self.critic(real, real), self.critic(masked.detach(), real)),
             "generator/deceive": deceive(self.critic(masked, real)),
             "generator/zero": self.weight * (made.square() * zeroed).sum() / len(made),
         }
+
+    def evidence(self, batch: Rows) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: rows generated beside true ones, and what the discriminator makes of them."""
+        made = self.generate(batch.history)
+        real = batch.history.dense(made.shape[1])
+        judged = self.critic(real, real), self.critic(made * self.shown(real), real)
+        return {"generated": (made, real), "judged": judged}
 
     def score(self, query: Query) -> Tensor:
         """Scores of all items from the history alone: (B, I)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -55,6 +55,12 @@ class MultVAE(nn.Module):
         weight = annealed(self._steps, self.anneal, self.beta)
         prior = weight * gaussian_kl(mean, log_variance)
         return {"rebuild": multinomial(logits, whole.rows, whole.item), "prior": prior}
+
+    def evidence(self, batch: Rows) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: the latents of a batch, and its rows rebuilt beside the true ones."""
+        mean, log_variance = self.encoder(batch.history)
+        rebuilt = self.decoder(mean).softmax(1)
+        return {"latent": (mean, log_variance), "rebuilt": (rebuilt, batch.history.dense(rebuilt.shape[1]))}
 
     def score(self, query: Query) -> Tensor:
         """Scores of all items from the history alone: (B, I)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -70,6 +70,11 @@ class SGL(nn.Module):
         free = self.nodes.split(self.nodes())
         decay = squared_norm(free.user[batch.user], free.item[batch.positive], free.item[batch.negative])
         return {"rank": rank, "contrast": self.weight * (users + items), "decay": self.decay * decay}
+
+    def evidence(self, batch: Pairs) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: every item and its view."""
+        main, view = self.embed(self.graph), self.embed(self.view(self.graph))
+        return {"embeddings": main.item, "views": (main.item, view.item)}
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, D)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,11 @@ class SimGCL(nn.Module):
         free = self.nodes.split(self.nodes())
         decay = squared_norm(free.user[batch.user], free.item[batch.positive], free.item[batch.negative])
         return {"rank": rank, "contrast": self.weight * (users + items), "decay": self.decay * decay}
+
+    def evidence(self, batch: Pairs) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: every item and its view."""
+        main, view = self.embed(lambda x: x), self.embed(self.noise)
+        return {"embeddings": main.item, "views": (main.item, view.item)}
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, D)."""

@@ -68,6 +68,7 @@ def assemble(
         elif len(train) < len(rows):
             logger.info("%s: %d held-out rows of %r left out (the goal is %r)", file, len(rows) - len(train), link.name, goal)
         relations[link.name] = train
+    pa.default_memory_pool().release_unused()  # what the columns took goes back before a rule copies the rows
     if "triples" in files:
         relations |= read_triples(files["triples"], ids)
     features = read_features(modalities, ids, files) if modalities else {}

@@ -53,6 +53,9 @@ def read_folder(path: Path) -> dict[str, Columns]:
     """The files of a folder by what they hold, in our format or RecBole's. Raises DataError where there is none."""
     found = {stem: file for stem in STEMS if (file := find(path, stem)) is not None}
     if found:
+        others = [p.name for p in sorted(path.iterdir()) if p.suffix in EXTENSIONS and p not in found.values()]
+        if others:
+            logger.info("%s: not read, being no file of the format: %s", path, ", ".join(others))
         return {stem: open_columns(file) for stem, file in found.items()}
     if is_atomic(path):
         return atomic_files(path)

@@ -6,7 +6,6 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +27,8 @@ print(seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1
 def write(folder: Path, rows: int, users: int, items: int, text: bool) -> None:
     """An ``interactions.parquet`` with ids as integers or as text, in the sizes of MovieLens-20M."""
     random = np.random.default_rng(0)
-    schema = pa.schema(
-        {"user_id": pa.string() if text else pa.int64(), "item_id": pa.string() if text else pa.int64(), "timestamp": pa.int64()}
-    )
+    kind = pa.string() if text else pa.int64()
+    schema = pa.schema({"user_id": kind, "item_id": kind, "timestamp": pa.int64()})
     with pq.ParquetWriter(folder / "interactions.parquet", schema, compression="zstd") as writer:
         for start in range(0, rows, 1 << 20):
             n = min(1 << 20, rows - start)
@@ -55,9 +53,8 @@ if __name__ == "__main__":
     parser.add_argument("--rows", type=int, default=20_000_000, help="interactions (default: %(default)s)")
     args = parser.parse_args()
     for text in (False, True):
-        start = time.perf_counter()
         found = measure(args.rows, text=text)
         print(
             f"{'string' if text else 'int64'} ids, {args.rows:,} rows: loaded and split in {found['seconds']:.1f} s, "
-            f"peak {found['peak_bytes'] / 1e9:.2f} GB = {found['times_columns']:.2f} x the bytes of three int64 columns (limit 3)"
+            f"peak {found['peak_bytes'] / 1e9:.2f} GB, {found['times_columns']:.2f} x its three int64 columns (limit 3)"
         )

@@ -49,7 +49,7 @@ def passport(
         "split": None if data.split is None else {"name": data.split.name, "arguments": describe(data.split.arguments)},
         "part": part,
         "protocol": protocol.as_dict(),
-        "judged": {"users": len(case.users), "candidates": case.items, "digest": case.digest},
+        "judged": {"candidates": case.items, "users": len(case.users), "digest": case.digest},
         "method": _method(method),
         "seed": None if fitted is None else fitted.seed,
         "training": None if fitted is None else fitted.as_dict(),

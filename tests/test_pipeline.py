@@ -327,9 +327,11 @@ def test_faiss_finds_what_exact_search_finds_when_it_probes_every_cell(dot, data
     exact = hr.Recommender(dot, data, Words(8), templates=TEMPLATES)
     search = Faiss(cells=4, probes=4)
     near = hr.Recommender(dot, data, Words(8), templates=TEMPLATES, search=search)
-    asked = {"user": ["u1", "u2", None], "history": [None, [105], [104, 108]], "prompt": ["robots", None, "quiet two"]}
-    for one, other in zip(exact.recommend(**asked, k=7), near.recommend(**asked, k=7), strict=True):
-        same(one, other)
+    single = {"user": ["u1", "u2", None, None], "history": [None, [105], [104], None], "prompt": [None, None, None, "robots"]}
+    mixed = {"user": ["u1", "u2", None], "history": [None, [105], [104, 108]], "prompt": ["robots", None, "quiet two"]}
+    for asked in (single, mixed):
+        for one, other in zip(exact.recommend(**asked, k=7), near.recommend(**asked, k=7), strict=True):
+            same(one, other)
     assert search.recall == 1
     assert "recall@10 against exact search 1.0000" in caplog.text
     near.add_items(NEW)
@@ -345,7 +347,8 @@ def test_faiss_measures_its_recall_and_answers_in_full(dot, data):
     for b, answer in enumerate(answers):
         assert not {x.item - 100 for x in answer} & set(seen.take(torch.tensor([b])).item.tolist())
     queries = dot.catalogue().detach()[torch.randperm(40, generator=torch.Generator().manual_seed(0))]
-    found = search.index.search(queries.numpy(), 10)[1]
+    (index,) = r.engine._indexes.values()
+    found = index.near(queries, 10)[1]
     wanted = (queries @ dot.catalogue().detach().T).topk(10).indices
     share = np.mean([len(set(f) & set(w)) / 10 for f, w in zip(found.tolist(), wanted.tolist(), strict=True)])
     assert search.recall == pytest.approx(share)

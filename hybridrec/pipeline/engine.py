@@ -12,7 +12,7 @@ from hybridrec.errors import DataError, QueryError
 from hybridrec.evaluation.topk import best
 from hybridrec.foldin import least_squares
 from hybridrec.pipeline.scoring import Neighbours, Part, Space, Whole, blocks, centred, mix
-from hybridrec.pipeline.search import SCORES, Search
+from hybridrec.pipeline.search import SCORES, Index, Search
 
 SAMPLE = 256  # queries on which an approximate search is measured
 
@@ -23,6 +23,9 @@ class Engine:
     ``text`` (I, D) are the items' text vectors, in the space of the method's item vectors; None where there are no texts.
     An item without training rows, or added after training, has its text vector in place of the item vector that the
     method could not learn; where the method has no item vectors, the mean score of its ten nearest items by text.
+
+    With a ``search`` each space of item vectors has an index, built when first asked in, and measured with items of the
+    catalogue as queries. Requests that mix a prompt with a user or a history are scored exactly.
     """
 
     def __init__(self, method: Any, trained: Tensor, text: Tensor | None, search: Search | None) -> None:
@@ -50,7 +53,7 @@ class Engine:
             self.neighbours = Neighbours.of(self.prompts.items, self.trained)
         # Scores of a whole catalogue are held for as many requests as there is room for.
         self.together = 256 if isinstance(self.taste, Space) else max(1, min(256, SCORES // self.items))
-        self._built = False
+        self._indexes: dict[int, Index] = {}
 
     def _vectors(self, learned: Tensor, text: Tensor | None) -> Tensor:
         """Item vectors (I, D): ``learned`` (<= I, D) where there was something to learn from, else the text's."""
@@ -97,42 +100,37 @@ class Engine:
         """The ``k`` best items of each request that are not ``seen``: scores and positions (B, k), -inf where none is left."""
         requests, seen = len(seen.offset) - 1, seen.to(self.device)
         mixed = mix(parts, requests)
-        if self.search is None:
+        sides = {id(part.side): part.side for part in parts}.values()
+        told = torch.zeros(requests, dtype=torch.int64)
+        for side in sides:
+            told[torch.cat([part.rows for part in parts if part.side is side])] += 1
+        if self.search is None or int(told.max()) > 1:
             size = max(1, SCORES // requests)
             scores, index = best(blocks(mixed, requests, self.items, size), seen, k)
         else:
-            spaces = self._spaces()
-            if not self._built:
-                self.search.build(torch.cat([space.items for space in spaces], 1), self._sample(spaces))
-                self._built = True
-            query = torch.cat([_within(space, mixed, requests) for space in spaces], 1)
-            scores, index = self.search(query, seen, k)
-            for part, shift in mixed:
-                scores = scores.index_add(0, part.rows, -shift.to(scores.device).unsqueeze(1).expand(-1, scores.shape[1]))
+            scores, index = self._search(self.search, mixed, [s for s in sides if isinstance(s, Space)], seen, k)
         if bool(scores.isnan().any()):
             raise QueryError(f"{self.name} scores NaN, which has no rank: was its training finite?")
         return scores, index
 
-    def _spaces(self) -> list[Space]:
-        return [space for space in (self.taste, self.prompts) if isinstance(space, Space)]
-
-    def _sample(self, spaces: list[Space]) -> Tensor:
-        """Queries like those to come: an item of the catalogue, asked for in one of the spaces."""
-        chosen = torch.randperm(self.items, generator=torch.Generator().manual_seed(0))[:SAMPLE].to(self.device)
-        width = sum(space.items.shape[1] for space in spaces)
-        queries, start = [], 0
-        for space, some in zip(spaces, chosen.chunk(len(spaces)), strict=False):
-            query = torch.zeros(len(some), width, device=self.device)
-            query[:, start : start + space.items.shape[1]] = space.items[some]
-            queries.append(query)
-            start += space.items.shape[1]
-        return torch.cat(queries)
-
-
-def _within(space: Space, mixed: list[tuple[Part, Tensor]], requests: int) -> Tensor:
-    """The queries of the parts that are scored in ``space``: (B, D), zero where a request has none."""
-    query = space.items.new_zeros(requests, space.items.shape[1])
-    for part, _ in mixed:
-        if part.side is space:
-            query.index_add_(0, part.rows.to(query.device), part.query)
-    return query
+    def _search(
+        self, search: Search, mixed: list[tuple[Part, Tensor]], spaces: list[Space], seen: Histories, k: int
+    ) -> tuple[Tensor, Tensor]:
+        """The same by the index of the space that each request is scored in."""
+        requests = len(seen.offset) - 1
+        scores = torch.full((requests, k), -torch.inf, device=self.device)
+        index = torch.zeros(requests, k, dtype=torch.int64, device=self.device)
+        for space in spaces:
+            query = space.items.new_zeros(requests, space.items.shape[1])
+            shift = query.new_zeros(requests)
+            mine = [(part, off) for part, off in mixed if part.side is space]
+            for part, off in mine:
+                query.index_add_(0, part.rows.to(self.device), part.query)
+                shift.index_add_(0, part.rows.to(self.device), off)
+            rows = torch.cat([part.rows for part, _ in mine]).unique().to(self.device)
+            if id(space) not in self._indexes:
+                sample = torch.randperm(self.items, generator=torch.Generator().manual_seed(0))[:SAMPLE]
+                self._indexes[id(space)] = search.build(space.items, space.items[sample.to(self.device)])
+            found, at = self._indexes[id(space)](query[rows], seen.take(rows), k)
+            scores[rows], index[rows] = found - shift[rows].unsqueeze(1), at
+        return scores, index

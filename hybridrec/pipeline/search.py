@@ -18,14 +18,18 @@ SCORES = 1 << 22  # scores held at once
 logger = logging.getLogger("hybridrec")
 
 
-class Search(Protocol):
-    """Finds the items of largest product with a query among the vectors it was last given."""
-
-    def build(self, vectors: Tensor, queries: Tensor) -> None:
-        """Take in the item vectors (I, D); ``queries`` (n, D) are a sample of what will be asked."""
+class Index(Protocol):
+    """Item vectors made ready to be searched."""
 
     def __call__(self, query: Tensor, seen: Histories, k: int) -> tuple[Tensor, Tensor]:
         """The ``k`` best items of each query (B, D) that are not ``seen``: scores and positions (B, k), -inf at the end."""
+
+
+class Search(Protocol):
+    """A way to find the items of largest product with a query."""
+
+    def build(self, vectors: Tensor, queries: Tensor) -> Index:
+        """The index of item vectors (I, D); ``queries`` (n, D) are a sample of what will be asked."""
 
 
 def exact(vectors: Tensor, query: Tensor, seen: Histories, k: int) -> tuple[Tensor, Tensor]:
@@ -45,49 +49,53 @@ class Faiss:
 
     Johnson, Douze & Jegou 2017, arXiv 1702.08734. ``cells`` defaults to 4 sqrt(I); ``probes`` of them are searched. Building
     measures ``recall``: the share of the exact ten best that are found, over a sample of queries; it is logged.
-
-    A query whose cells hold fewer than ``k`` items that are not seen is answered by exact search.
     """
 
     def __init__(self, cells: int | None = None, probes: int = 32, seed: int = 0) -> None:
         self.cells, self.probes, self.seed = cells, probes, seed
-        self.recall = float("nan")
+        self.recall = float("nan")  # of the index built last
 
-    def build(self, vectors: Tensor, queries: Tensor) -> None:
-        """Cluster ``vectors`` (I, D) into cells and measure the recall on ``queries`` (n, D)."""
+    def build(self, vectors: Tensor, queries: Tensor) -> Inverted:
+        """Cluster ``vectors`` (I, D) into cells and measure the recall on ``queries`` (n, D). Raises HybridrecError."""
         try:
             import faiss
         except ImportError as e:
             raise HybridrecError("approximate search needs faiss: pip install 'hybridrec[search]'") from e
         items, width = vectors.shape
         cells = max(1, min(self.cells or int(4 * items**0.5), items))
-        self.coarse = faiss.IndexFlatIP(width)  # kept: the index below only points to it
-        self.index: Any = faiss.IndexIVFFlat(self.coarse, width, cells, faiss.METRIC_INNER_PRODUCT)
-        self.index.cp.min_points_per_centroid = 1  # else faiss remarks on standard error where cells are few
-        self.index.cp.seed = self.seed
-        self.index.nprobe = min(self.probes, cells)
-        self.vectors = vectors
+        coarse = faiss.IndexFlatIP(width)
+        ivf = faiss.IndexIVFFlat(coarse, width, cells, faiss.METRIC_INNER_PRODUCT)
+        ivf.cp.min_points_per_centroid = 1  # else faiss remarks on standard error where cells are few
+        ivf.cp.seed, ivf.nprobe = self.seed, min(self.probes, cells)
         dense = vectors.cpu().contiguous().numpy()
-        self.index.train(dense)
-        self.index.add(dense)
-        if len(queries):
-            none = Histories.lists([[]] * len(queries), vectors.device)
-            k = min(10, items)
-            found, wanted = self._near(queries, k)[1], exact(vectors, queries, none, k)[1].cpu()
-            self.recall = (found.unsqueeze(2) == wanted.unsqueeze(1)).any(1).float().mean().item()
-            logger.info(
-                "faiss: recall@%d against exact search %.4f over %d queries (%d items, %d of %d cells searched)",
-                *(k, self.recall, len(queries), items, self.index.nprobe, cells),
-            )
+        ivf.train(dense)
+        ivf.add(dense)
+        index = Inverted(vectors, coarse, ivf)
+        k = min(10, items)
+        wanted = exact(vectors, queries, Histories.lists([[]] * len(queries), vectors.device), k)[1].cpu()
+        self.recall = (index.near(queries, k)[1].unsqueeze(2) == wanted.unsqueeze(1)).any(1).float().mean().item()
+        logger.info(
+            "faiss: recall@%d against exact search %.4f over %d queries (%d items, %d of %d cells searched)",
+            *(k, self.recall, len(queries), items, ivf.nprobe, cells),
+        )
+        return index
 
-    def _near(self, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        scores, index = self.index.search(query.cpu().contiguous().numpy(), k)
+
+class Inverted:
+    """What ``Faiss`` builds. A query whose cells hold fewer than ``k`` items that are not seen is answered exactly."""
+
+    def __init__(self, vectors: Tensor, coarse: Any, ivf: Any) -> None:
+        self.vectors, self.coarse, self.ivf = vectors, coarse, ivf  # coarse is kept: ivf only points to it
+
+    def near(self, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The best ``k`` of the cells searched: scores and positions (B, k), position -1 where there are no more."""
+        scores, index = self.ivf.search(query.cpu().contiguous().numpy(), k)
         return torch.from_numpy(scores), torch.from_numpy(index)
 
     def __call__(self, query: Tensor, seen: Histories, k: int) -> tuple[Tensor, Tensor]:
-        """See ``Search``."""
-        items, hidden = self.index.ntotal, seen.to("cpu")
-        scores, index = self._near(query, min(k + int(hidden.lengths.max()), items))
+        """See ``Index``."""
+        items, hidden = len(self.vectors), seen.to("cpu")
+        scores, index = self.near(query, min(k + int(hidden.lengths.max()), items))
         key = torch.arange(len(query)).unsqueeze(1) * items + index
         out = (index < 0) | torch.isin(key, hidden.rows * items + hidden.item)
         # What is left moves to the front, in the order it came.
@@ -97,4 +105,4 @@ class Faiss:
             at = short.to(query.device)
             more = exact(self.vectors, query[at], seen.take(at), k)
             scores[short], index[short] = more[0].cpu(), more[1].cpu()
-        return scores, index
+        return scores.to(query.device), index.to(query.device)

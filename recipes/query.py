@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from arguments import parse, run
+from transformers.utils import logging
 
 import hybridrec as hr
 from hybridrec.errors import QueryError
@@ -43,6 +44,7 @@ def main() -> None:
     asked = parse(Arguments, __doc__, positional="prompt")
     if asked.artifact == DEFAULT and not Path(DEFAULT).exists():
         raise QueryError(f"no artifact at {DEFAULT}: train one with `make align`, or name one with --artifact")
+    logging.disable_progress_bar()
     search = Faiss() if asked.approximate else None
     recommender = hr.Recommender.from_pretrained(asked.artifact, revision=asked.revision, search=search)
     sources = {

@@ -43,13 +43,17 @@ class RowDenoiser(ModelMixin, ConfigMixin):
             for bias in (self.enter.bias, *(layer.bias for layer in layers), self.write[:, -1]):
                 nn.init.normal_(bias, 0.0, 0.001)
 
-    def between(self, u: Tensor, t: Tensor) -> Tensor:
-        """Last hidden layer and a 1, (B, DK + 1), from what was read ``u = W'x`` (B, D1) and times ``t`` (B,)."""
+    def hidden(self, u: Tensor, t: Tensor) -> Tensor:
+        """The last hidden layer (B, DK) from what was read ``u = W'x`` (B, D1) and times ``t``, (B,) or (1,) for all."""
         when = get_timestep_embedding(t, self.time_dim, flip_sin_to_cos=True, downscale_freq_shift=0)
         h = torch.tanh(u + self.enter(self.time(when.to(u.dtype))))
         for layer in self.inner:
             h = torch.tanh(layer(h))
-        return F.pad(h, (0, 1), value=1.0)
+        return h
+
+    def between(self, u: Tensor, t: Tensor) -> Tensor:
+        """The last hidden layer and a 1, which V's last column, the bias, is for: (B, DK + 1)."""
+        return F.pad(self.hidden(u, t), (0, 1), value=1.0)
 
     def forward(self, sample: Tensor, timestep: Tensor | int) -> Tensor:
         """Predicted rows x0 (B, I) from noised rows ``sample`` (B, I) and times (B,) or one."""

@@ -91,11 +91,13 @@ class DiffRec(nn.Module):
         u = F.embedding_bag(
             history.item, model.read, history.offset, mode="sum", per_sample_weights=x, include_last_offset=True
         )
-        through = self._memo(model, lambda: model.write.T @ model.read)  # V'W (DK + 1, D1), from h to the next u
-        for t, clean, noised in self.diffusion.back(self.asks):
-            h = model.between(u, torch.full((len(u),), t, device=u.device))
-            u = torch.addmm(u, h, through, beta=noised, alpha=clean)
-        return h
+        # V'W (DK + 1, D1) takes a hidden layer to what the first layer reads of it; its last row is the biases' share.
+        through = self._memo(model, lambda: model.write.T @ model.read)
+        *steps, (last, _, _) = self.diffusion.back(self.asks)
+        for t, clean, noised in steps:
+            h = model.hidden(u, torch.tensor([t], device=u.device))
+            u = torch.addmm(torch.add(noised * u, through[-1], alpha=clean), h, through[:-1], alpha=clean)
+        return model.between(u, torch.tensor([last], device=u.device))
 
     def score(self, query: Query) -> Tensor:
         """Scores of all items: (B, I)."""

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import NamedTuple
 
 from hybridrec.evaluation.plots import SYMBOLS, by_slice, by_time, style
@@ -20,6 +21,19 @@ class Failure(NamedTuple):
     label: str
     seed: int
     error: str
+
+
+def write_report(
+    folder: str | Path, comparisons: Sequence[Comparison], failures: Sequence[Failure] = (), title: str = "Comparison"
+) -> None:
+    """Write ``report.md`` and ``report.html`` into ``folder``, made if need be."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = [f"# {title}\n", *map(str, comparisons)]
+    if failures:
+        text += ["## Failed\n", *(f"- {f.data}, {f.label}, seed {f.seed}: {f.error}" for f in failures), ""]
+    (folder / "report.md").write_text("\n".join(text), encoding="utf-8")
+    (folder / "report.html").write_text(page(comparisons, failures, title), encoding="utf-8")
 
 
 def page(comparisons: Sequence[Comparison], failures: Sequence[Failure] = (), title: str = "Comparison") -> str:

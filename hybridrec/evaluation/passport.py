@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
+import random
 import resource
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -80,6 +83,24 @@ def peak_memory() -> int:
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak_memory() -> None:
+    """Count the most memory held from here on, where the system can (Linux, CUDA); elsewhere it stays that of the process."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    counter = Path("/proc/self/clear_refs")
+    if counter.exists():
+        counter.write_text("5", encoding="ascii")
+
+
+def random_state() -> str:
+    """A hash of where the global random generators stand (Python's, numpy's, torch's)."""
+    _, key, *at = np.random.get_state(legacy=True)
+    h = hashlib.blake2b(repr((random.getstate(), at)).encode() + np.asarray(key).tobytes(), digest_size=16)
+    for x in (torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])):
+        h.update(x.numpy().tobytes())
+    return h.hexdigest()
 
 
 @cache

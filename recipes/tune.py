@@ -79,14 +79,18 @@ def tune(label: str, space: dict[str, Any], data: hr.Dataset, args: Tune, storag
         point = suggest(trial, {"arguments": space.get("arguments") or {}, "fit": space.get("fit") or {}})
         trial.set_user_attr("point", point)
         torch.manual_seed(args.seed)
-        method = getattr(hr, space.get("method", label))(data, **build(point["arguments"]))
-        hr.fit(method, data, metric=args.metric, seed=args.seed, progress=False, **point["fit"])
+        try:
+            method = getattr(hr, space.get("method", label))(data, **build(point["arguments"]))
+            hr.fit(method, data, metric=args.metric, seed=args.seed, progress=False, **point["fit"])
+        except HybridrecError as error:  # these arguments do not go with these data: a trial without a value
+            trial.set_user_attr("error", str(error))
+            raise optuna.TrialPruned from error
         cut = int(args.metric.rpartition("@")[2])
         return hr.evaluate(method, data, part="valid", ks=(cut,), users=users).metrics[args.metric]
 
     def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        value = "failed" if trial.value is None else f"{trial.value:.4f}"
+        value = f"{trial.value:.4f}" if trial.value is not None else f"failed ({trial.user_attrs.get('error')})"
         print(f"{label} {len(finished(study))}/{args.trials}: {value} in {seconds:.1f} s, {trial.params}", flush=True)
         spent = args.minutes and minutes(study) >= args.minutes
         if not trial.params or spent:  # nothing to search, or no time left
@@ -94,11 +98,11 @@ def tune(label: str, space: dict[str, Any], data: hr.Dataset, args: Tune, storag
 
     exhausted = any(not trial.params for trial in done) or (args.minutes and minutes(study) >= args.minutes)
     if len(done) < args.trials and not exhausted:
-        study.optimize(objective, n_trials=args.trials - len(done), callbacks=[report], catch=(HybridrecError,))
+        study.optimize(objective, n_trials=args.trials - len(done), callbacks=[report])
     done = finished(study)
     good = [trial for trial in done if trial.value is not None]
     if not good:
-        raise TuningError(f"all {len(done)} trials of {label} on {data.name} failed; run one by hand to see why")
+        raise TuningError(f"all {len(done)} trials of {label} on {data.name} failed: {done[-1].user_attrs.get('error')}")
     best = max(good, key=lambda trial: trial.value or 0.0)
     return {
         "data": data.name,

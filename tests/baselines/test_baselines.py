@@ -11,6 +11,7 @@ from hybridrec.saving import load_method, save_method
 
 SMALL = {"IALS": {"dim": 2, "ridge": 1.0}, "PureSVD": {"dim": 2}, "GFCF": {"dim": 2}, "ItemKNN": {"neighbours": 20}}
 RIDGE = {name: {"ridge": 20.0} for name in ("EASE", "EDLAE", "CEASE", "AddEASE", "L3AE")}
+RIDGE["KrylovEASE"] = {"ridge": 20.0, "tolerance": 1e-6}
 
 
 def make(name, data, **more):

@@ -1,0 +1,87 @@
+"""What can be said of items nobody has met yet without training anything: the frozen controls of text methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from hybridrec.data.batches import Query
+from hybridrec.errors import DataError
+
+if TYPE_CHECKING:
+    from hybridrec.data.dataset import Dataset
+
+
+class HistoryMean(nn.Module):
+    """A user is the mean of the vectors of what they chose, an item its vector; scored by their cosine.
+
+    Vectors are centred over items with training rows and scaled to length 1: what all texts share says nothing of taste.
+    Shapes: ``vectors`` (I, D), one row an item whether anybody has met it or not.
+    """
+
+    items: Tensor
+
+    def __init__(self, data: Dataset, vectors: Tensor) -> None:
+        super().__init__()
+        centred = vectors.float() - vectors[data.train.index[1].unique().to(vectors.device)].float().mean(0)
+        self.register_buffer("items", nn.functional.normalize(centred, dim=1))
+
+    def catalogue(self) -> Tensor:
+        """Item vectors (I, D)."""
+        return self.items
+
+    def represent(self, query: Query) -> Tensor:
+        """User vectors (B, D) of length 1; zero for an empty history."""
+        h = query.history
+        total = self.items.new_zeros(len(query.user), self.items.shape[1]).index_add_(0, h.rows, self.items[h.item])
+        return nn.functional.normalize(total, dim=1)
+
+    def score(self, query: Query) -> Tensor:
+        """Scores of all items: (B, I)."""
+        return self.represent(query) @ self.catalogue().T
+
+
+class GroupPopularity(nn.Module):
+    """An item is as good as the items of its groups (genres, categories) are popular, for every user alike.
+
+    ``groups``: the groups of every item (I lists). An item's score is the mean over its groups of the mean number of
+    training rows of their items; an item without a group that training knows has the mean over all items.
+    Shapes: ``popularity`` (I, 1).
+    """
+
+    popularity: Tensor
+
+    def __init__(self, data: Dataset, groups: Sequence[Sequence[str]]) -> None:
+        super().__init__()
+        count = torch.bincount(data.train.index[1], minlength=data.counts[data.target]).double()
+        if len(groups) != len(count):
+            raise DataError(f"{len(groups)} lists of groups for {len(count)} {data.target}s: give one for each")
+        known = count > 0
+        place = {name: n for n, name in enumerate(sorted({g for of in groups for g in of}))}
+        pairs = [(i, place[g]) for i, of in enumerate(groups) for g in set(of)]
+        item, group = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T
+        total, members = (torch.zeros(len(place), dtype=torch.float64) for _ in range(2))
+        members.index_add_(0, group, known[item].double())
+        total.index_add_(0, group, count[item])
+        one = total / members  # NaN where training knows no member
+        told = ~one[group].isnan()
+        score, n = torch.zeros_like(count), torch.zeros_like(count)
+        score.index_add_(0, item[told], one[group[told]])
+        n.index_add_(0, item[told], torch.ones_like(one[group[told]]))
+        mean = torch.where(n > 0, score / n, count[known].mean())
+        self.register_buffer("popularity", mean.float().unsqueeze(1))
+
+    def catalogue(self) -> Tensor:
+        """Item vectors (I, 1)."""
+        return self.popularity
+
+    def represent(self, query: Query) -> Tensor:
+        """User vectors (B, 1), all alike."""
+        return self.popularity.new_ones(len(query.user), 1)
+
+    def score(self, query: Query) -> Tensor:
+        """Scores of all items: (B, I)."""
+        return self.represent(query) @ self.catalogue().T

@@ -1,0 +1,41 @@
+"""The frozen controls of text methods."""
+
+import pytest
+import torch
+
+from hybridrec.baselines.content import GroupPopularity, HistoryMean
+from hybridrec.data.batches import Histories, Query
+from hybridrec.data.dataset import Dataset, Ids, Relation
+from hybridrec.errors import DataError
+
+
+@pytest.fixture(name="small")
+def _small():
+    # Three users, five items; nobody has met items 3 and 4.
+    index = torch.tensor([[0, 0, 1, 2, 2, 2], [0, 1, 0, 0, 1, 2]])
+    return Dataset({"user": Ids(range(3)), "item": Ids(range(5))}, {"interact": Relation("user", "item", index)}, "interact")
+
+
+def query(*histories):
+    return Query(torch.full((len(histories),), -1), Histories.lists(histories))
+
+
+def test_history_mean_is_the_cosine_with_the_centred_mean(small):
+    x = torch.randn(5, 4)
+    method = HistoryMean(small, x)
+    y = x - x[:3].mean(0)
+    y = y / y.norm(dim=1, keepdim=True)
+    user = y[0] + y[2]
+    torch.testing.assert_close(method.score(query([0, 2]))[0], y @ user / user.norm())
+    assert torch.equal(method.score(query([])), torch.zeros(1, 5))
+
+
+def test_group_popularity_by_hand(small):
+    # Counts 3, 2, 1, 0, 0. Group a: items 0 and 1, mean 2.5. Group b: items 1 and 2, mean 1.5.
+    groups = [["a"], ["a", "b"], ["b"], ["b", "a", "new"], ["new"]]
+    method = GroupPopularity(small, groups)
+    assert method.popularity.flatten().tolist() == [2.5, 2.0, 1.5, 2.0, 2.0]
+    assert method.score(query([0], [])).tolist() == [[2.5, 2.0, 1.5, 2.0, 2.0]] * 2
+    with pytest.raises(DataError, match="2 lists of groups for 5 items"):
+        GroupPopularity(small, groups[:2])
+    assert GroupPopularity(small, [[]] * 5).popularity.flatten().tolist() == [2.0] * 5

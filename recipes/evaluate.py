@@ -29,9 +29,7 @@ CANDIDATES: dict[str, Callable[[hr.Dataset, str], torch.Tensor | None]] = {
 class Evaluate:
     """What to judge, and how."""
 
-    method: str = field(
-        default="runs/align", metadata={"help": "folder of a saved method, or folder or Hub id of a Recommender"}
-    )
+    method: str = field(default="runs/align", metadata={"help": "folder of a saved method; folder or Hub id of a Recommender"})
     data: str = field(default="ml-100k", metadata={"help": "name, folder or Hub id of the data set it was trained on"})
     part: str = field(default="test", metadata={"help": "rows to judge by: test, valid or train"})
     ks: list[int] = field(default_factory=lambda: [10, 20], metadata={"help": "cut-offs"})

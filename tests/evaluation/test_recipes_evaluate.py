@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import hand
-from conftest import planted as make
+from cases import hand, synthetic
 
 import hybridrec as hr
 from hybridrec.data.split import ColdItems
@@ -59,11 +58,11 @@ def test_an_artifact_brings_the_record_of_its_training(run, method, planted, tmp
 
 
 def test_cold_items_among_themselves(run, tmp_path):
-    data = ColdItems(valid=0.1, test=0.2)(make())
+    data = ColdItems(valid=0.1, test=0.2)(synthetic())
     save_method(hr.LightGCN(data, dim=8), tmp_path / "saved", data.schema)
     run(tmp_path / "saved", "--candidates", "cold", data=data)
-    record = json.loads((tmp_path / "out" / "LightGCN-planted-test-full-cold.json").read_text())
-    assert record["judged"]["candidates"] == len(data.cold("test")) == 8
+    record = json.loads((tmp_path / "out" / "LightGCN-synthetic-test-full-cold.json").read_text())
+    assert record["judged"]["candidates"] == len(data.cold("test")) == 30
 
 
 def test_other_data_is_refused(run, method, planted, tmp_path):
@@ -72,6 +71,6 @@ def test_other_data_is_refused(run, method, planted, tmp_path):
     with pytest.raises(ArtifactError, match="was made for"):
         run(tmp_path / "saved", data=hand())
     with pytest.raises(ArtifactError, match="other rows or another split"):
-        run(tmp_path / "artifact", data=make(seed=1))
+        run(tmp_path / "artifact", data=synthetic(users=60, items=40))
     with pytest.raises(DataError, match="--protocol 'fuller' is not one of full, train-mask"):
         run(tmp_path / "saved", "--protocol", "fuller")

@@ -9,6 +9,7 @@ from hybridrec.methods.cfgan import CFGAN
 from hybridrec.methods.dccf import DCCF
 from hybridrec.methods.diffrec import DiffRec
 from hybridrec.methods.directau import DirectAU
+from hybridrec.methods.egln import EGLN
 from hybridrec.methods.flowcf import FlowCF
 from hybridrec.methods.hccf import HCCF
 from hybridrec.methods.hybrid import Hybrid
@@ -31,6 +32,7 @@ __all__ = [
     "CDAE",
     "CFGAN",
     "DCCF",
+    "EGLN",
     "HCCF",
     "IRGAN",
     "NCL",

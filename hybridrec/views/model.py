@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -127,3 +128,64 @@ class CosineGraph(nn.Module):
         weight = (graph.dot(unit, unit) + 1) / 2  # (2E,)
         mass = weight.new_zeros(graph.nodes).index_add(0, graph.row, weight)
         return graph.aggregate(x, weight) / mass.clamp(min=1e-12).unsqueeze(1)
+
+
+class Proposed(NamedTuple):
+    """A graph with links added, and which of its entries were there before: ``true`` (2E,)."""
+
+    graph: Graph
+    true: Tensor
+
+
+@dataclass(frozen=True)
+class WeighedGraph:
+    """A graph whose entries have weights (2E,) of their own, and the weighted ``degree`` (N,) of its nodes."""
+
+    graph: Graph
+    weight: Tensor
+    degree: Tensor
+
+    def propagate(self, x: Tensor) -> Tensor:
+        """``A x``, with gradients to the weights too: (N, D) -> (N, D)."""
+        return self.graph.aggregate(x, self.weight)
+
+
+class LinkProposal(nn.Module):
+    """The links a graph seems to lack: for every node of one side the ``k`` of the other that look most alike.
+
+    EGLN, Yang et al. 2021 (SIGIR, doi 10.1145/3404835.3462928), sec. 3.1: ``s_ui = sigmoid cos(W_1 u, W_2 i)``. A true link
+    weighs 1, a proposed one s, and the whole is normalised symmetrically. Proposals are found without a (U, I) matrix.
+    """
+
+    def __init__(self, dim: int, k: int = 2) -> None:
+        super().__init__()
+        self.k = k
+        self.user, self.item = (nn.Parameter(nn.init.xavier_uniform_(torch.empty(dim, dim))) for _ in range(2))
+
+    def project(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Where users (U, D) and items (I, D) are compared, of unit length."""
+        return F.normalize(user @ self.user, dim=1), F.normalize(item @ self.item, dim=1)
+
+    @torch.no_grad()
+    def propose(self, graph: Graph, user: Tensor, item: Tensor) -> Proposed:
+        """``graph`` and the links proposed for it, from embeddings of users (U, D) and items (I, D)."""
+        u, i = self.project(user, item)
+        links = []
+        for one, other, flip in ((u, i, False), (i, u, True)):
+            k = min(self.k, len(other))
+            best = torch.cat([(part @ other.T).topk(k, dim=1).indices for part in one.split(max(1, (1 << 22) // len(other)))])
+            row = torch.arange(len(one), device=best.device).repeat_interleave(k)
+            pair = torch.stack([best.flatten(), row] if flip else [row, best.flatten()])
+            links.append(pair + pair.new_tensor([[0], [len(u)]]))
+        whole = Graph.between(torch.cat([torch.stack(graph.ends), *links], dim=1), graph.start, graph.nodes)
+        true = torch.isin(whole.row * whole.nodes + whole.col, graph.row * graph.nodes + graph.col)
+        return Proposed(whole, true)
+
+    def weigh(self, proposed: Proposed, user: Tensor, item: Tensor) -> WeighedGraph:
+        """The proposed graph with weights that gradients pass through: something with ``propagate``."""
+        seen = torch.cat(self.project(user, item))
+        value = torch.where(proposed.true, 1.0, torch.sigmoid(proposed.graph.dot(seen, seen)))  # (2E,)
+        degree = value.new_zeros(proposed.graph.nodes).index_add(0, proposed.graph.row, value).clamp(min=1e-12)
+        scale = degree.rsqrt()
+        weight = value * scale[proposed.graph.row] * scale[proposed.graph.col]
+        return WeighedGraph(proposed.graph, weight, degree)

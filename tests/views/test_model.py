@@ -2,7 +2,7 @@ import pytest
 import torch
 from adjacency import dense, small_graph
 
-from hybridrec.views.model import CosineGraph, EdgeMask, LearnedHypergraph, MomentumTwin, SVDGraph
+from hybridrec.views.model import CosineGraph, EdgeMask, LearnedHypergraph, LinkProposal, MomentumTwin, SVDGraph
 
 
 @pytest.fixture
@@ -75,3 +75,23 @@ def test_cosine_graph_equals_the_dense_reweighed_mean_and_its_gradients(graph):
         torch.autograd.grad(ours.square().sum(), (seen, x)), torch.autograd.grad(wanted.square().sum(), (seen, x)), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_proposed_links_are_the_most_alike_and_weigh_their_likeness(graph):
+    torch.manual_seed(0)
+    view, user, item = LinkProposal(4, k=1), torch.randn(12, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
+    likeness = torch.nn.functional.cosine_similarity((user @ view.user).unsqueeze(1), (item @ view.item).unsqueeze(0), dim=2)
+    wanted = (dense(graph)[:12, 12:] > 0).float()
+    extra = torch.zeros_like(wanted)
+    extra[torch.arange(12), likeness.argmax(1)] = 1
+    extra[likeness.argmax(0), torch.arange(9)] = 1
+    block = wanted + (extra * (1 - wanted)) * likeness.sigmoid()
+    whole = torch.zeros(21, 21)
+    whole[:12, 12:], whole[12:, :12] = block, block.T
+    degree = whole.sum(1)
+    x = torch.randn(21, 3)
+    ours = view.weigh(view.propose(graph, user, item), user, item)
+    torch.testing.assert_close(ours.degree, degree)
+    torch.testing.assert_close(ours.propagate(x), (whole / (degree.unsqueeze(1) * degree).sqrt()) @ x)
+    ours.propagate(x).square().sum().backward()
+    assert user.grad.norm() > 0 and view.item.grad.norm() > 0

@@ -1,0 +1,194 @@
+"""The contrastive and masked methods named first, term by term, against the dense formulas of their papers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import tensor
+
+from hybridrec.data.batches import Pairs
+from hybridrec.data.dataset import Dataset, Ids, Relation
+from hybridrec.methods import DCCF, HCCF, SGL, AutoCF, LightGCL, SimGCL
+from hybridrec.views.data import RandomWalk
+from hybridrec.views.masking import Masked
+
+U, I, D = 5, 4, 4
+
+
+@pytest.fixture
+def data():
+    index = tensor([[0, 0, 1, 1, 2, 3, 3, 4], [0, 1, 1, 2, 3, 0, 3, 2]])
+    relation = Relation("user", "item", index)
+    return Dataset({"user": Ids(range(U)), "item": Ids(range(I))}, {"interact": relation}, "interact")
+
+
+BATCH = Pairs(tensor([0, 3, 1, 0]), tensor([0, 3, 1, 1]), tensor([2, 1, 3, 3]))
+
+
+def normalised(a):
+    scale = a.sum(1).clamp(min=1).rsqrt()
+    return scale.unsqueeze(1) * a * scale
+
+
+def adjacency(graph):
+    a = torch.zeros(graph.nodes, graph.nodes)
+    a[graph.row, graph.col.long()] = 1
+    return a
+
+
+def rank(x):
+    u, p, n = x[BATCH.user], x[U + BATCH.positive], x[U + BATCH.negative]
+    return -torch.sigmoid((u * (p - n)).sum(1)).log().mean()
+
+
+def contrast(one, two, nodes, candidates, temperature):
+    """Mean over ``nodes`` of -log softmax of cosines with ``candidates``."""
+    score = F.cosine_similarity(one[nodes].unsqueeze(1), two[candidates].unsqueeze(0), dim=2) / temperature
+    place = tensor([candidates.tolist().index(n) for n in nodes.tolist()])
+    return F.cross_entropy(score, place)
+
+
+def sides(one, two, temperature, every=False):
+    users, items = BATCH.user.unique(), U + BATCH.positive.unique()
+    of_users, of_items = (torch.arange(U), U + torch.arange(I)) if every else (users, items)
+    return contrast(one, two, users, of_users, temperature) + contrast(one, two, items, of_items, temperature)
+
+
+def test_sgl_equals_its_dense_formula(data):
+    torch.manual_seed(0)
+    method = SGL(data, dim=D, depth=2, temperature=0.3, weight=0.5, decay=0.1)
+    views = [method.graph.keep(torch.arange(8) != 2), method.graph.keep(torch.arange(8) > 1)]
+    drawn = iter(views)
+    method.view = lambda graph: next(drawn)
+    x = method.nodes()
+
+    def smooth(graph):
+        a = normalised(adjacency(graph))
+        return (x + a @ x + a @ a @ x) / 3
+
+    terms = method(BATCH)
+    torch.testing.assert_close(terms["rank"], rank(smooth(method.graph)))
+    torch.testing.assert_close(terms["contrast"], 0.5 * sides(smooth(views[0]), smooth(views[1]), 0.3))
+    free = torch.cat([x[BATCH.user], x[U + BATCH.positive], x[U + BATCH.negative]])
+    torch.testing.assert_close(terms["decay"], 0.1 * free.square().sum() / 8)
+
+
+def test_sgl_walks_over_a_graph_a_layer(data):
+    torch.manual_seed(0)
+    method = SGL(data, dim=D, depth=2, view=RandomWalk(0.5, depth=2))
+    walk = method.view(method.graph)
+    first, second = (normalised(adjacency(g)) for g in walk)
+    x, seen = method.nodes(), method.embed(walk)
+    torch.testing.assert_close(torch.cat([seen.user, seen.item]), (x + first @ x + second @ first @ x) / 3)
+    assert method(BATCH)["contrast"].isfinite()
+
+
+def test_simgcl_equals_its_dense_formula(data):
+    torch.manual_seed(0)
+    method = SimGCL(data, dim=D, depth=2, temperature=0.3, weight=0.5)
+    noise = [torch.randn(U + I, D) for _ in range(4)]
+    drawn = iter(noise)
+    method.noise = lambda z: z + next(drawn)
+    a, x = normalised(adjacency(method.graph)), method.nodes()
+
+    def noisy(first, second):
+        one = a @ x + first
+        return (one + a @ one + second) / 2
+
+    terms = method(BATCH)
+    torch.testing.assert_close(terms["rank"], rank(noisy(0, 0)))
+    torch.testing.assert_close(terms["contrast"], 0.5 * sides(noisy(*noise[:2]), noisy(*noise[2:]), 0.3))
+
+
+def test_hccf_equals_its_dense_formula(data):
+    torch.manual_seed(0)
+    method = HCCF(data, dim=D, depth=2, hyperedges=3, keep=1.0, slope=0.5, temperature=0.3, weight=0.5, decay=0.1)
+    a, x = normalised(adjacency(method.graph)), method.nodes()
+    h_user, h_item = x[:U] @ method.users.weight, x[U:] @ method.items.weight
+
+    def through(h, z):
+        return F.leaky_relu(h @ F.leaky_relu(h.T @ z, 0.5), 0.5)
+
+    layers, wanted = [x], torch.zeros(())
+    for _ in range(2):
+        near = a @ layers[-1]
+        far = torch.cat([through(h_user, layers[-1][:U]), through(h_item, layers[-1][U:])])
+        wanted = wanted + sides(near.detach(), far, 0.3, every=True)
+        layers.append(near + far)
+    terms = method(BATCH)
+    torch.testing.assert_close(terms["rank"], rank(sum(layers)))
+    torch.testing.assert_close(terms["contrast"], 0.5 * wanted)
+    torch.testing.assert_close(terms["decay"], 0.1 * sum(p.square().sum() for p in method.parameters()))
+    (ours,) = torch.autograd.grad(terms["contrast"], method.users.weight)
+    (its,) = torch.autograd.grad(0.5 * wanted, method.users.weight)
+    torch.testing.assert_close(ours, its, rtol=1e-4, atol=1e-6)
+
+
+def test_autocf_equals_its_dense_formula(data):
+    torch.manual_seed(0)
+    method = AutoCF(data, dim=D, depth=2, heads=2, weight=0.7, decay=0.1, hold=10)
+    encoder = method.graph.keep(torch.arange(8) != 3)
+    method._masked, method._batches = Masked(encoder, method.graph), 1  # a mask that is kept for this batch
+    a, x = normalised(adjacency(encoder)), method.nodes()
+    last = a @ a @ x
+    seen = adjacency(method.graph) + torch.eye(U + I) > 0
+    heads = []
+    weights = (method.decoder.query, method.decoder.key, method.decoder.value)
+    for q, k, v in zip(*((last @ w).chunk(2, 1) for w in weights), strict=True):
+        heads.append((q @ k.T).clamp(-10, 10).masked_fill(~seen, -torch.inf).softmax(1) @ v)
+    main = x + a @ x + last + torch.cat(heads, 1)
+    user, item = main[:U], main[U:]
+    terms = method(BATCH)
+    assert set(terms) == {"rebuild", "apart", "decay"}
+    torch.testing.assert_close(terms["rebuild"], -(user[BATCH.user] * item[BATCH.positive]).sum(1).mean())
+
+    def spread(some, every):
+        return (some @ every.T).exp().sum(1).log().mean()
+
+    wanted = 0.7 * (spread(user[BATCH.user.unique()], user) + spread(item[BATCH.positive.unique()], item))
+    torch.testing.assert_close(terms["apart"], wanted + spread(user[BATCH.user], item))
+
+
+def test_autocf_draws_a_mask_every_so_many_batches(data):
+    torch.manual_seed(0)
+    method = AutoCF(data, dim=D, seeds=1, hops=1, heads=2, hold=3)
+    assert ["infomax" in method(BATCH) for _ in range(7)] == [True, False, False, True, False, False, True]
+
+
+def test_dccf_equals_its_dense_formula(data):
+    torch.manual_seed(0)
+    method = DCCF(data, dim=D, depth=2, intents=3, temperature=0.3, weight=0.5, decay=0.1)
+    links = adjacency(method.graph)
+    a, x = normalised(links), method.nodes()
+
+    def reweighed(seen, z):
+        unit = F.normalize(seen, dim=1)
+        alpha = links * (unit @ unit.T + 1) / 2
+        return alpha @ z / alpha.sum(1, keepdim=True)
+
+    total, wanted = x, torch.zeros(())
+    for _ in range(2):
+        near = a @ x
+        parts = zip((x[:U], x[U:]), (method.intents["user"], method.intents["item"]), strict=True)
+        intent = torch.cat([F.softmax(z @ w, 1) @ w.T for z, w in parts])
+        views = [intent, reweighed(near, x), reweighed(intent, x)]
+        wanted = wanted + sum(sides(near, v, 0.3) for v in views)
+        x = near + sum(views) + x
+        total = total + x
+    terms = method(BATCH)
+    torch.testing.assert_close(terms["rank"], rank(total))
+    torch.testing.assert_close(terms["contrast"], 0.5 * wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_lightgcl_equals_its_dense_formula(data):
+    torch.manual_seed(0)
+    method = LightGCL(data, dim=D, depth=2, rank=2, temperature=0.3, weight=0.5)
+    a, x = normalised(adjacency(method.graph)), method.nodes()
+    u, s, vt = torch.linalg.svd(a[:U, U:])
+    low = u[:, :2] @ torch.diag(s[:2]) @ vt[:2]
+    g = torch.zeros(U + I, U + I)
+    g[:U, U:], g[U:, :U] = low, low.T
+    main = x + a @ x + a @ a @ x
+    terms = method(BATCH)
+    torch.testing.assert_close(terms["rank"], rank(main))
+    wanted = 0.5 * sides(x + g @ x + g @ (a @ x), main, 0.3, every=True)
+    torch.testing.assert_close(terms["contrast"], wanted, rtol=1e-3, atol=1e-4)

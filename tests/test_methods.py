@@ -35,6 +35,7 @@ ARGUMENTS: dict[str, dict] = {
     "AMF": {"dim": 8, "warmup": 10, "eps": 0.1},
     "SimpleX": {"negatives": 8, "weight": 2.0},
     "BSPM": {"dim": 2},
+    "Hybrid": {"modality": None, "temperature": 0.2},
     "DiffRec": {"widths": [32, 16]},
     "FlowCF": {"widths": [16]},
 }
@@ -48,6 +49,7 @@ TRAINING: dict[str, dict] = {
     "IRGAN": {"epochs": 25},
     "AMF": {"epochs": 15},
     "FlowCF": {"batch_size": 64, "epochs": 60},
+    "Hybrid": {"batch_size": 64},
 }
 
 

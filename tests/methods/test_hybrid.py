@@ -1,0 +1,121 @@
+"""The hybrid: what it reads, what it is trained on, new items and prompts, each against a direct computation."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hybridrec.data.batches import Histories, Query, Rows
+from hybridrec.data.dataset import Feature
+from hybridrec.errors import DataError
+from hybridrec.methods.hybrid import Hybrid
+from hybridrec.saving import load_method, save_method
+
+
+@pytest.fixture
+def data(planted):
+    torch.manual_seed(1)
+    values = torch.randn(40, 6) + 1
+    known = torch.ones(40, dtype=torch.bool)
+    known[7] = False
+    return replace(planted, features={"item": {"text": Feature(values * known.unsqueeze(1), known)}})
+
+
+def small(data, **arguments):
+    torch.manual_seed(0)
+    return Hybrid(data, **{"dim": 5, "text_dim": 4, **arguments})
+
+
+def test_features_are_centred_unit_and_turned_to_their_leading_directions(data):
+    method = small(data)
+    feature = data.features["item"]["text"]
+    centred = F.normalize(feature.values - feature.values[feature.known].mean(0), dim=1) * feature.known.unsqueeze(1)
+    u, s, _ = torch.linalg.svd(centred.double())
+    torch.testing.assert_close(method.text.double().norm(dim=0), s[:4], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(method.text.abs().double(), (u[:, :4] * s[:4]).abs(), atol=1e-4, rtol=1e-4)
+    assert (method.text[7] == 0).all()
+
+
+def test_every_entry_after_the_first_is_rebuilt_from_what_was_before_it(data):
+    history = Histories.lists([[3, 4, 9], [5], [], [8, 8, 1]])
+    target, item, offset, back = small(data).absorb(history)
+    assert target.tolist() == [4, 9, 8, 1]
+    contexts = [list(zip(item[a:b].tolist(), back[a:b].tolist(), strict=True)) for a, b in pairwise(offset)]
+    assert contexts == [[(3, 1)], [(3, 2), (4, 1)], [], [(8, 2), (8, 1)]]  # an item does not tell of itself
+
+
+def test_the_window_bounds_what_is_read(data):
+    target, item, offset, back = small(data, window=2).absorb(Histories.lists([[1, 2, 3, 4]]))
+    assert target.tolist() == [2, 3, 4]
+    assert item.tolist() == [1, 1, 2, 2, 3] and back.tolist() == [1, 2, 1, 2, 1] and offset.tolist() == [0, 1, 3, 5]
+
+
+def test_of_a_long_row_so_many_targets_are_drawn(data):
+    torch.manual_seed(0)
+    target, *_ = small(data, targets=10).absorb(Histories.lists([list(range(40))] * 200))
+    assert abs(len(target) / 200 - 10) < 1
+
+
+def test_scores_are_cosines_of_the_recency_weighted_row(data):
+    method = small(data).eval()
+    torch.nn.init.zeros_(method.outer.weight)
+    v = F.normalize(method.free + method.text @ method.map, dim=1)
+    weighted = 0.49 * v[3] + 0.7 * v[4] + v[9]
+    wanted = F.normalize(weighted, dim=0) @ v.T / 0.07
+    found = method.score(Query(torch.tensor([-1]), Histories.lists([[3, 4, 9]])))
+    torch.testing.assert_close(found[0], wanted)
+
+
+def test_the_loss_is_the_softmax_of_what_is_scored(data):
+    method = small(data, drop=0.0, cold=0.0)
+    torch.nn.init.zeros_(method.outer.weight)  # the residual, which has a dropout of its own
+    batch = Rows(torch.arange(2), Histories.lists([[3, 4, 9], [5, 6]]))
+    torch.manual_seed(0)
+    found = method.train()(batch)["denoise"]
+    scores = method.eval().score(Query(torch.full((3,), -1), Histories.lists([[3], [3, 4], [5]])))
+    torch.testing.assert_close(found, F.cross_entropy(scores, torch.tensor([4, 9, 6])))
+
+
+def test_rows_of_one_entry_have_a_loss_of_zero_and_a_gradient(data):
+    loss = small(data).train()(Rows(torch.arange(2), Histories.lists([[3], [5]])))["denoise"]
+    loss.backward()
+    assert loss.item() == 0
+
+
+def test_an_item_known_by_its_text_alone_has_the_vector_of_its_text(data):
+    method = small(data).eval()
+    with torch.no_grad():
+        method.free.zero_()
+    values = data.features["item"]["text"].values
+    torch.testing.assert_close(method.text_vectors(values[:5]), method.catalogue()[:5])
+
+
+def test_a_prompt_guides_and_stands_alone_without_a_history(data):
+    method = small(data).eval()
+    prompt = torch.randn(2, 6)
+    history = Histories.lists([[3, 4], []])
+    plain = method.represent(Query(torch.tensor([-1, -1]), history))
+    asked = method.represent(Query(torch.tensor([-1, -1]), history, prompt))
+    text = method.text_vectors(prompt) * 0.07
+    torch.testing.assert_close(asked[0], F.normalize(plain[0] + text[0], dim=0))
+    torch.testing.assert_close(asked[1], text[1])
+    method.guidance = 2.0
+    further = method.represent(Query(torch.tensor([-1, -1]), history, prompt))
+    torch.testing.assert_close(further[0], 2 * asked[0] - plain[0])
+
+
+def test_missing_features_are_named(planted):
+    with pytest.raises(DataError, match="no 'text' features of items"):
+        Hybrid(planted)
+    with pytest.raises(DataError, match="modality=None"):
+        Hybrid(planted, modality=None).text_vectors(torch.randn(1, 6))
+
+
+def test_saved_with_its_text_it_loads_without_data(data, tmp_path):
+    method = small(data).eval()
+    save_method(method, tmp_path, data.schema)
+    loaded, _ = load_method(tmp_path)
+    query = Query(torch.tensor([-1]), Histories.lists([[3, 4]]), torch.ones(1, 6))
+    assert torch.equal(loaded.score(query), method.score(query))

@@ -100,7 +100,8 @@ def test_layout(artifact, dot):
     assert users["history"][3].as_py() == r.users[1].take(torch.tensor([3])).item.tolist()
     vectors = load_file(folder / "item_vectors.safetensors")
     assert torch.equal(vectors["method"], dot.catalogue().detach())
-    assert vectors["text"].shape == (40, 8)
+    assert vectors["meaning"].shape == (40, 12)
+    assert vectors["place"].shape == (40, 8)
 
 
 def test_the_text_side_is_loaded_when_first_asked(artifact, words, monkeypatch):
@@ -301,6 +302,11 @@ def table_writer(columns):
     return lambda path: pq.write_table(pa.table(columns), path)
 
 
+def vectors(meaning, place, trained=40):
+    tensors = {"meaning": torch.ones(meaning), "place": torch.ones(place), "trained": torch.ones(trained, dtype=torch.bool)}
+    return lambda path: save_file(tensors, path)
+
+
 @pytest.mark.parametrize(
     ("name", "write", "said"),
     [
@@ -314,9 +320,10 @@ def table_writer(columns):
         ("users.parquet", table_writer({"user_id": [1], "history": [[40]]}), "names an item beyond the 40"),
         ("users.parquet", table_writer({"user_id": [1], "history": [[-1]]}), "names an item beyond the 40"),
         ("users.parquet", table_writer({"user_id": ["u1"], "history": [[1]]}), "1 users"),
-        ("item_vectors.safetensors", lambda path: save_file({"text": torch.ones(3, 8)}, path), "3 text vectors for 40"),
-        ("item_vectors.safetensors", lambda path: save_file({"text": torch.ones(40, 3)}, path), "3 dimensions"),
-        ("item_vectors.safetensors", lambda path: save_file({"text": torch.ones(40)}, path), "matrix of text vectors"),
+        ("item_vectors.safetensors", vectors((3, 12), (3, 8)), "3 text vectors for 40"),
+        ("item_vectors.safetensors", vectors((40, 12), (40, 3)), "3 dimensions"),
+        ("item_vectors.safetensors", vectors((40, 12), (40,)), "no text vectors of all items"),
+        ("item_vectors.safetensors", vectors((40, 12), (40, 8), 41), "no word on which were trained"),
         ("item_vectors.safetensors", lambda path: path.write_bytes(b"\x80\x04\x95"), "not a whole safetensors file"),
         ("templates/item.j2", lambda path: path.write_bytes(b"\xff\xfe\xff"), "not UTF-8"),
         ("method/config.json", lambda path: path.write_text("[]"), "not a saved method"),

@@ -59,6 +59,18 @@ def by_hand(scores, seen, k):
     return order[:k]
 
 
+def closeness(r, texts, trained=40):
+    """The weighted mean of two cosines of every item with each of ``texts``, each less the mean, pair by pair."""
+    result, total = 0, 0
+    for items, other in zip(r.text_vectors, texts, strict=True):
+        middle = items[:trained].mean(0)
+        pairs = torch.stack([torch.cosine_similarity(items[:trained] - middle, x - middle, dim=1) for x in items[:trained]])
+        weight = 1 / pairs.square().mean().sqrt()
+        result = result + weight * torch.stack([torch.cosine_similarity(items - middle, x - middle, dim=1) for x in other], 1)
+        total = total + weight
+    return result / total
+
+
 def standard(scores):
     return (scores - scores.mean()) / scores.std(correction=0)
 
@@ -85,9 +97,7 @@ def test_history_of_an_unseen_user(method, data):
 
 def test_several_sources_are_standardised_and_added(method, data):
     r = hr.Recommender(method, data, Words(8), templates=TEMPLATES)
-    text = r.text_vectors
-    prompt, middle = r.text.encode(["quiet drama"])[0], text.mean(0)
-    cosine = torch.cosine_similarity(text - middle, (prompt - middle).unsqueeze(0))
+    cosine = closeness(r, r.text.embed(["quiet drama"]))[:, 0]
     alone = r.recommend(prompt="quiet drama", k=40)
     assert [x.item - 100 for x in alone] == by_hand(cosine, set(), 40)
     assert [x.score for x in alone] == pytest.approx([cosine[x.item - 100].item() for x in alone], abs=1e-6)
@@ -171,7 +181,7 @@ def test_prompts_and_new_items_want_a_text_side(dot, data):
     with pytest.raises(DataError, match="named by lower-case letters"):
         hr.Recommender(dot, data, templates={"../item": "x"})
     with pytest.raises(DataError, match="3 text vectors for 40 items"):
-        hr.Recommender(dot, data, Words(8), templates=TEMPLATES, text_vectors=torch.ones(3, 8))
+        hr.Recommender(dot, data, Words(8), templates=TEMPLATES, text_vectors=(torch.ones(40, 12), torch.ones(3, 8)))
 
 
 def test_a_user_without_training_rows_is_told(dot, data):
@@ -233,17 +243,17 @@ def test_a_new_item_stands_where_its_text_puts_it(dot, whole, data):
     r.add_items(NEW)
     with torch.no_grad():
         user = dot.represent(Query(torch.tensor([3]), data.histories().take(torch.tensor([3]))))[0]
-    wanted = {900 + i: (user @ r.text.encode([x["title"]])[0]).item() for i, x in enumerate(NEW)}
+    wanted = {900 + i: (user @ r.text.embed([x["title"]])[1][0]).item() for i, x in enumerate(NEW)}
     got = {x.item: x.score for x in r.recommend(user="u3", k=42)}
     assert {i: got[i] for i in wanted} == pytest.approx(wanted, abs=1e-6)
 
     r = hr.Recommender(whole, data, Words(8), templates=TEMPLATES)
     r.add_items(NEW)
-    text = r.text_vectors - r.text_vectors[:40].mean(0)
+    cosines = closeness(r, r.text_vectors)
     scores = scores_of(whole, data, user=3)
     got = {x.item: x.score for x in r.recommend(user="u3", k=42, exclude_seen=False)}
     for n in (40, 41):
-        cosine = torch.cosine_similarity(text[:40], text[n : n + 1])
+        cosine = cosines[:40, n]
         near = cosine.argsort(descending=True, stable=True)[:10]
         assert got[860 + n] == pytest.approx(((cosine[near] * scores[near]).sum() / cosine[near].sum()).item(), abs=1e-5)
 
@@ -251,7 +261,7 @@ def test_a_new_item_stands_where_its_text_puts_it(dot, whole, data):
 def test_a_history_may_name_new_items_where_items_have_vectors(dot, whole, data):
     r = hr.Recommender(dot, data, Words(8), templates=TEMPLATES)
     r.add_items(NEW)
-    items = torch.cat([dot.catalogue().detach(), r.text_vectors[40:]])
+    items = torch.cat([dot.catalogue().detach(), r.text_vectors.place[40:]])
     user = least_squares(Histories.lists([[4, 41]]), items)[0]
     answers = r.recommend(history=[[104, 901], [104]], k=4)
     assert [x.item for x in answers[0]] == [r.items.ids[[i]][0] for i in by_hand(items @ user, {4, 41}, 4)]
@@ -268,7 +278,7 @@ def test_items_without_training_rows_are_known_by_their_text(data):
     method = hr.LightGCN(cold, dim=8).eval()
     r = hr.Recommender(method, cold, Words(8), templates=TEMPLATES)
     learned = method.catalogue().detach()
-    assert torch.equal(r.engine.taste.items, torch.cat([learned[:38], r.text_vectors[38:]]))
+    assert torch.equal(r.engine.taste.items, torch.cat([learned[:38], r.text_vectors.place[38:]]))
     user = least_squares(Histories.lists([[4, 39]]), r.engine.taste.items)[0]
     answer = r.recommend(history=[104, 139], k=4)
     assert [x.item - 100 for x in answer] == by_hand(r.engine.taste.items @ user, {4, 39}, 4)
@@ -282,8 +292,7 @@ def test_items_without_training_rows_are_known_by_their_text(data):
     hr.fit(ease, cold)
     r = hr.Recommender(ease, cold, Words(8), templates=TEMPLATES)
     scores = {x.item: x.score for x in r.recommend(history=[104], k=40, exclude_seen=False)}
-    text = r.text_vectors - r.text_vectors[:38].mean(0)
-    cosine = torch.cosine_similarity(text[:38], text[39:])
+    cosine = closeness(r, r.text_vectors, 38)[:38, 39]
     near = cosine.argsort(descending=True, stable=True)[:10]
     own = scores_of(ease, cold, history=[4])
     assert own[39] == 0  # to EASE it is nothing
@@ -312,14 +321,14 @@ def test_bad_new_items_change_nothing(dot, data, table, said):
     r = hr.Recommender(dot, data, Words(8), templates=TEMPLATES)
     with pytest.raises(DataError, match=said):
         r.add_items(table)
-    assert len(r.items) == len(r.text_vectors) == 40
+    assert len(r.items) == len(r.text_vectors.place) == 40
 
 
 def test_nothing_new_is_no_change(dot, data):
     r = hr.Recommender(dot, data, Words(8), templates=TEMPLATES)
     for table in ([], {"item_id": [], "title": []}, pa.table({"item_id": pa.array([], pa.int64())})):
         r.add_items(table)
-    assert len(r.items) == len(r.text_vectors) == 40
+    assert len(r.items) == len(r.text_vectors.place) == 40
 
 
 def test_faiss_finds_what_exact_search_finds_when_it_probes_every_cell(dot, data, caplog):

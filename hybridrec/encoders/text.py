@@ -152,11 +152,16 @@ class TextEncoder(nn.Module):
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Vectors (n, D) of ``texts``, without gradient or dropout, on the CPU."""
+        return self.embed(texts)[1]
+
+    def embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The same, and before it what the model itself gives: (n, width) and (n, D)."""
         training = self.training
         self.eval()
         try:
             with torch.no_grad():
-                return self(self.tokenise(texts)).cpu()
+                sentences = self.sentences(self.tokenise(texts))
+                return sentences.cpu(), self.projection(sentences).cpu()
         finally:
             self.train(training)
 

@@ -11,8 +11,9 @@ from hybridrec.data.batches import Histories, Query
 from hybridrec.errors import DataError, QueryError
 from hybridrec.evaluation.topk import best
 from hybridrec.foldin import least_squares
-from hybridrec.pipeline.scoring import Neighbours, Part, Space, Whole, blocks, centred, mix
+from hybridrec.pipeline.scoring import Neighbours, Part, Space, Whole, Wording, blocks, mix
 from hybridrec.pipeline.search import SCORES, Index, Search
+from hybridrec.pipeline.text import TextVectors
 
 SAMPLE = 256  # queries on which an approximate search is measured
 
@@ -20,15 +21,15 @@ SAMPLE = 256  # queries on which an approximate search is measured
 class Engine:
     """Ranks a catalogue of I items; ``trained`` (<= I,) says which of those that the method knows have training rows.
 
-    ``text`` (I, D) are the items' text vectors, in the space of the method's item vectors; None where there are no texts.
-    An item without training rows, or added after training, has its text vector in place of the item vector that the
+    ``text`` holds the items' text vectors, their ``place`` in the space of the method's item vectors; None without texts.
+    An item without training rows, or added after training, has the place of its text for the item vector that the
     method could not learn; where the method has no item vectors, the mean score of its ten nearest items by text.
 
     With a ``search`` each space of item vectors has an index, built when first asked in, and measured with items of the
     catalogue as queries. Requests that mix a prompt with a user or a history are scored exactly.
     """
 
-    def __init__(self, method: Any, trained: Tensor, text: Tensor | None, search: Search | None) -> None:
+    def __init__(self, method: Any, trained: Tensor, text: TextVectors | None, search: Search | None) -> None:
         self.method, self.search = method, search
         self.name = type(method).__name__
         self.device = next((x.device for x in (*method.parameters(), *method.buffers())), torch.device("cpu"))
@@ -36,17 +37,17 @@ class Engine:
         self.taste: Space | Whole = Whole()
         self.neighbours: Neighbours | None = None
         self.known = len(trained)  # items that the method has a place for
-        self.items = self.known if text is None else len(text)
+        self.items = self.known if text is None else len(text.place)
         # Without texts there is nothing better than what the method has.
         self.trained = torch.ones(self.items, dtype=torch.bool, device=self.device)
         if text is not None:
-            text = text.detach().float().to(self.device)
+            text = TextVectors(*(x.to(self.device) for x in text))
             self.trained = torch.nn.functional.pad(trained, (0, self.items - self.known)).to(self.device)
-            self.middle = text[self.trained].mean(0) if bool(trained.any()) else text.mean(0)
-            self.prompts = Space(centred(text, self.middle))
+            self.wording = Wording.of(text, self.trained)
+            self.prompts = Space(self.wording(text))
         if hasattr(method, "catalogue") and hasattr(method, "represent"):
             with torch.no_grad():
-                self.taste = Space(self._vectors(method.catalogue().detach().float(), text))
+                self.taste = Space(self._vectors(method.catalogue().detach().float(), text and text.place))
         elif search is not None:
             raise QueryError(f"{self.name} has no item vectors to search among: leave out search, every item is scored")
         elif self.prompts is not None and bool(trained.any()):
@@ -91,10 +92,10 @@ class Engine:
             vectors[rows] = least_squares(query.history.take(rows), space.items)
         return vectors
 
-    def wish(self, rows: Tensor, vectors: Tensor, weight: float) -> Part:
-        """What prompts ask for, as ``vectors`` (B, D) of the text side."""
+    def wish(self, rows: Tensor, prompts: TextVectors, weight: float) -> Part:
+        """What ``prompts`` (B) ask for."""
         assert self.prompts is not None
-        return Part(self.prompts, rows, centred(vectors.float().to(self.device), self.middle), weight)
+        return Part(self.prompts, rows, self.wording(TextVectors(*(x.to(self.device) for x in prompts))), weight)
 
     def find(self, parts: list[Part], seen: Histories, k: int) -> tuple[Tensor, Tensor]:
         """The ``k`` best items of each request that are not ``seen``: scores and positions (B, k), -inf where none is left."""

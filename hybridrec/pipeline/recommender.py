@@ -23,7 +23,7 @@ from hybridrec.pipeline.folder import Folder, write
 from hybridrec.pipeline.items import Items
 from hybridrec.pipeline.scoring import Space
 from hybridrec.pipeline.search import Search
-from hybridrec.pipeline.text import TextSide
+from hybridrec.pipeline.text import TextSide, TextVectors
 from hybridrec.pipeline.users import to_table
 from hybridrec.saving import save_method
 
@@ -54,7 +54,7 @@ class Recommender:
         text: encodes texts into the space of the method's item vectors (see ``TextSide``); without it there are no prompts.
         templates: Jinja texts by name. ``item`` renders a row of the items' table (wanted with ``text``); ``query`` renders
             ``prompt``; others are saved beside them.
-        text_vectors: the items' texts as ``text`` encodes them (I, D), where they are at hand.
+        text_vectors: the items' texts as ``text`` embeds them, (I, S) and (I, D), where they are at hand.
         metrics: for the model card: what ``evaluate`` found on the test part, or a mapping of names to values.
         search: finds the best items where scoring each takes too long, for example ``Faiss()``; exact without it.
     """
@@ -66,7 +66,7 @@ class Recommender:
         text: TextSide | None = None,
         *,
         templates: Mapping[str, str] | None = None,
-        text_vectors: Tensor | None = None,
+        text_vectors: tuple[Tensor, Tensor] | None = None,
         metrics: Any = None,
         search: Search | None = None,
     ) -> None:
@@ -76,15 +76,18 @@ class Recommender:
         self.text: TextSide | None = text
         self.templates = _templates(templates, text)
         self.about = stored.about(data, method, metrics)
-        if text is not None and text_vectors is None:
-            text_vectors = text.encode(render(self.templates["item"], self.items.rows()))
+        vectors: TextVectors | None = None
+        if text is not None:
+            given = text_vectors or text.embed(render(self.templates["item"], self.items.rows()))
+            vectors = TextVectors(*(x.detach().float().cpu() for x in given))
         trained = torch.zeros(len(self.items), dtype=torch.bool).index_fill_(0, data.train.index[1], True)
-        self._start(trained, text_vectors if text is not None else None, search)
+        self._start(trained, vectors, search)
 
-    def _start(self, trained: Tensor, text_vectors: Tensor | None, search: Search | None) -> None:
+    def _start(self, trained: Tensor, text_vectors: TextVectors | None, search: Search | None) -> None:
         """Set up the engine; ``trained`` says which of the method's items have training rows."""
-        if text_vectors is not None and len(text_vectors) != len(self.items):
-            raise DataError(f"{len(text_vectors)} text vectors for {len(self.items)} {self.items.entity}s: give one for each")
+        for x in text_vectors or ():
+            if len(x) != len(self.items):
+                raise DataError(f"{len(x)} text vectors for {len(self.items)} {self.items.entity}s: give one for each")
         self.trained, self.text_vectors = trained, text_vectors
         self.engine = Engine(self.method, trained, text_vectors, search)
 
@@ -131,7 +134,7 @@ class Recommender:
             for b, items in zip(told, chosen, strict=True):
                 seen[b] |= set(items)
         if said := {b: a.prompt for b, a in enumerate(asked) if a.prompt is not None}:
-            parts.append(engine.wish(torch.tensor(list(said)), self._encode(list(said.values())), weight["prompt"]))
+            parts.append(engine.wish(torch.tensor(list(said)), self._embed(list(said.values())), weight["prompt"]))
         scores, index = engine.find(parts, Histories.lists([sorted(s) if exclude_seen else [] for s in seen]), k)
         return [self._named(*row) for row in zip(scores.tolist(), index.tolist(), strict=True)]
 
@@ -146,12 +149,13 @@ class Recommender:
             raise QueryError(f"{self.about['source']} {users[int(empty[0])]!r} has no training rows; ask by history or prompt")
         return Query(at, history)
 
-    def _encode(self, prompts: list[str]) -> Tensor:
+    def _embed(self, prompts: list[str]) -> TextVectors:
         if self.text is None:
             raise QueryError("this recommender has no text side, so it reads no prompts; ask by user or history")
         place = {prompt: n for n, prompt in enumerate(dict.fromkeys(prompts))}
-        vectors = self.text.encode(render(self.templates["query"], [{"prompt": prompt} for prompt in place]))
-        return vectors[torch.tensor([place[prompt] for prompt in prompts])]
+        vectors = self.text.embed(render(self.templates["query"], [{"prompt": prompt} for prompt in place]))
+        rows = torch.tensor([place[prompt] for prompt in prompts])
+        return TextVectors(*(x[rows] for x in vectors))
 
     def _named(self, scores: list[float], index: list[int]) -> list[Recommended]:
         found = [(i, s) for i, s in zip(index, scores, strict=True) if s > -torch.inf]
@@ -171,8 +175,8 @@ class Recommender:
         items, before = self.items.extend(table), len(self.items)
         if len(items) == before:
             return
-        fresh = self.text.encode(render(self.templates["item"], items.rows(before))).to(self.text_vectors)
-        vectors = torch.cat([self.text_vectors, fresh])
+        fresh = self.text.embed(render(self.templates["item"], items.rows(before)))
+        vectors = TextVectors(*(torch.cat([old, new.to(old)]) for old, new in zip(self.text_vectors, fresh, strict=True)))
         self.items = items
         self._start(self.trained, vectors, self.engine.search)
 
@@ -209,9 +213,9 @@ class Recommender:
         stored.write_table(self.items.table, folder / stored.ITEMS)
         if users := self.users if include_users else None:
             stored.write_table(to_table(self.about["source"], *users), folder / stored.USERS)
-        vectors = {"method": self.engine.taste.items} if isinstance(self.engine.taste, Space) else {}
+        vectors: dict[str, Tensor] = {"method": self.engine.taste.items} if isinstance(self.engine.taste, Space) else {}
         if self.text_vectors is not None:
-            vectors |= {"text": self.text_vectors, "trained": self.trained}
+            vectors |= {**self.text_vectors._asdict(), "trained": self.trained}
         if vectors:
             stored.write_vectors(folder / stored.VECTORS, vectors)
         if self.templates:

@@ -1,8 +1,8 @@
 """Scores of the whole catalogue for users, histories and prompts, and for a mix of them.
 
-Each source that a request names gives a score to every item: a known user and a history through the method, a prompt by the
-cosine of its vector and the items' text vectors, both less the mean text vector. One source is ranked by its scores as
-they are. Several are put on one scale and added: item i of request b scores
+Each source that a request names gives a score to every item: a known user and a history through the method, a prompt by
+cosines with the items' texts (see ``Wording``). One source is ranked by its scores as they are. Several are put on one
+scale and added: item i of request b scores
 
     sum over sources s of  weight_s (score_s(b, i) - mean_j score_s(b, j)) / std_j score_s(b, j)
 
@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
+
+from hybridrec.pipeline.text import TextVectors
 
 NEIGHBOURS = 10
 
@@ -88,9 +91,31 @@ def blocks(mixed: list[tuple[Part, Tensor]], requests: int, items: int, size: in
         yield start, total
 
 
-def centred(vectors: Tensor, mean: Tensor) -> Tensor:
-    """Unit vectors of ``vectors`` (n, D) less ``mean`` (D,)."""
-    return torch.nn.functional.normalize(vectors - mean, dim=1)
+class Wording(NamedTuple):
+    """How a prompt is compared with the items' texts: by what they say, and by where that stands among users' tastes.
+
+    The score of an item is a weighted mean of two cosines: of what the sentence model gives for prompt and item, and of
+    their places in the collaborative space, each less its mean over the items with training rows. The weights are inverse
+    to the root mean square of the cosine over pairs of items, so that neither outshouts the other. As the product of the
+    vectors that ``__call__`` makes it is a cosine itself.
+    """
+
+    means: TextVectors
+    weights: tuple[float, float]
+
+    @classmethod
+    def of(cls, items: TextVectors, trained: Tensor) -> Wording:
+        """The means and weights of the ``items`` (I) of a catalogue; ``trained`` (I,) boolean."""
+        rows = trained if bool(trained.any()) else torch.ones_like(trained)
+        means = TextVectors(*(x[rows].mean(0) for x in items))
+        unit = [normalize(x[rows] - mean, dim=1) for x, mean in zip(items, means, strict=True)]
+        spread = [max((x.T @ x).norm().item() / len(x), 1e-6) for x in unit]
+        return cls(means, (spread[1] / sum(spread), spread[0] / sum(spread)))
+
+    def __call__(self, texts: TextVectors) -> Tensor:
+        """Texts as unit vectors, whose products are the weighted means of cosines: (n, S + D)."""
+        parts = zip(texts, self.means, self.weights, strict=True)
+        return torch.cat([weight**0.5 * normalize(x - mean, dim=1) for x, mean, weight in parts], dim=1)
 
 
 class Neighbours(NamedTuple):

@@ -17,7 +17,7 @@ from hybridrec.data.dataset import Dataset, Ids
 from hybridrec.errors import ArtifactError
 from hybridrec.pipeline.folder import INDEX, Folder
 from hybridrec.pipeline.items import Items
-from hybridrec.pipeline.text import TextSide
+from hybridrec.pipeline.text import TextSide, TextVectors
 from hybridrec.pipeline.users import from_table
 from hybridrec.saving import CONFIG, WEIGHTS, describe, find_class, load_method, read_weights
 
@@ -93,7 +93,7 @@ class Parts(NamedTuple):
     text: TextSide | None
     templates: dict[str, str]
     trained: Tensor
-    vectors: Tensor | None
+    vectors: TextVectors | None
 
 
 def read(folder: Folder) -> Parts:
@@ -125,9 +125,11 @@ def read(folder: Folder) -> Parts:
     vectors, trained = None, torch.ones(count[data.target], dtype=torch.bool)
     if text[0]:
         tensors = read_weights(folder.file(VECTORS))
-        vectors, trained = tensors.get("text"), tensors.get("trained", trained)
-        if vectors is None or vectors.dim() != 2 or trained.shape != (count[data.target],) or trained.dtype != torch.bool:
-            raise ArtifactError(f"{folder.file(VECTORS)} has no matrix of text vectors, or no word on which items were trained")
+        trained = tensors.get("trained", trained)
+        both = [tensors[name] for name in TextVectors._fields if name in tensors and tensors[name].dim() == 2]
+        if len(both) < 2 or trained.shape != (count[data.target],) or trained.dtype != torch.bool:
+            raise ArtifactError(f"{folder.file(VECTORS)} has no text vectors of all items, or no word on which were trained")
+        vectors = TextVectors(*both)
     side = StoredText(folder) if text[0] else None
     return Parts(method, data.schema, about, items, users, side, read_templates(folder), trained, vectors)
 
@@ -150,9 +152,9 @@ class StoredText:
             self._loaded = find_class(self.kind).load(self.path)
         return self._loaded
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors (n, D) of ``texts``."""
-        return self.loaded.encode(texts)
+    def embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Both vectors of each text: (n, S) and (n, D)."""
+        return self.loaded.embed(texts)
 
     def save(self, folder: str | Path) -> None:
         """Write it again, elsewhere."""

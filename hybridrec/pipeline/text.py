@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 
+class TextVectors(NamedTuple):
+    """Texts as vectors: ``meaning`` (n, S), as a sentence model gives them; ``place`` (n, D), in the collaborative space."""
+
+    meaning: Tensor
+    place: Tensor
+
+
 class TextSide(Protocol):
-    """Texts as vectors in the collaborative space.
+    """Texts as vectors, of what they say and of where that stands in the collaborative space.
 
     A saved artifact names its class, which must be a @configured one of hybridrec, and calls its ``load(folder)``.
     """
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Vectors (n, D) of ``texts``."""
+    def embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Both vectors of each text: (n, S) and (n, D)."""
 
     def save(self, folder: str | Path) -> None:
         """Write adapter, projection and what base model they need into ``folder``."""

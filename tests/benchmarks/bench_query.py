@@ -26,6 +26,7 @@ from hybridrec.data.batches import Histories
 from hybridrec.data.dataset import Dataset, Ids, Relation
 from hybridrec.encoders.text import DEFAULT, TextEncoder
 from hybridrec.pipeline import Faiss, Search
+from hybridrec.pipeline.text import TextVectors
 
 WORDS = "slow burning crime drama from the seventies quiet space robots heist that goes wrong for children war love"
 TEMPLATES = {"item": "{{ title }}", "query": "{{ prompt }}"}
@@ -61,13 +62,13 @@ def measure(name: str, recommender: hr.Recommender, prompts: list[str], k: int) 
     text, engine, nothing = recommender.text, recommender.engine, Histories.lists([[]])
     assert text is not None
     recommender.recommend(prompt=prompts[0], k=k)  # loads the encoder, builds the index
-    vectors = {prompt: text.encode([prompt]) for prompt in prompts}
+    vectors = {prompt: TextVectors(*text.embed([prompt])) for prompt in prompts}
 
     @torch.no_grad()
     def search(prompt: str) -> None:
         engine.find([engine.wish(torch.tensor([0]), vectors[prompt], 1.0)], nothing, k)
 
-    calls = (lambda prompt: text.encode([prompt]), search, lambda prompt: recommender.recommend(prompt=prompt, k=k))
+    calls = (lambda prompt: text.embed([prompt]), search, lambda prompt: recommender.recommend(prompt=prompt, k=k))
     print(f"{name:24}" + "".join(milliseconds(call, prompts) for call in calls), flush=True)
 
 
@@ -89,7 +90,8 @@ def main() -> None:
     print(f"{'':24}" + "".join(f"{step + ' p50':>12}{'p95':>8}" for step in ("encode", "search", "total")))
     with tempfile.TemporaryDirectory() as folder:
         for users, items, links in ((943, 1682, 80_000), (10_000, asked.items, 10 * asked.items)):
-            data, vectors, path = synthetic(users, items, links, random), clustered(items, 64), Path(folder) / str(items)
+            data, path = synthetic(users, items, links, random), Path(folder) / str(items)
+            vectors = clustered(items, encoder.width), clustered(items, 64)
             method = hr.LightGCN(data, dim=64, depth=0)
             hr.Recommender(method, data, encoder, templates=TEMPLATES, text_vectors=vectors).save_pretrained(path)
             searches: list[tuple[str, Search | None]] = [("exact", None)]

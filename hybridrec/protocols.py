@@ -46,7 +46,9 @@ class Method(Protocol):
     - ``players() -> dict[str, Iterable[Parameter]]``: adversarial turns; ``forward(batch)`` then names its terms
       ``"<player>/<term>"`` and each player's optimizer follows its own terms alone;
     - ``represent(query) -> (B, D)`` and ``catalogue() -> (I, D)``: when ``score`` is their product, evaluation and search
-      go through the item vectors block by block and never call ``score``.
+      go through the item vectors block by block and never call ``score``;
+    - ``text_vectors(sentences (n, S)) -> (n, D)``: when it maps texts, as a sentence model gives them, into the space of
+      ``catalogue()`` itself; a Recommender asks it about prompts and new items.
     """
 
     sampler: Any  # which batches it is fed: a class of hybridrec.data.batches, or any callable with its signature

@@ -13,6 +13,7 @@ from standin import NEW, TEMPLATES, Words, same, titled
 
 import hybridrec as hr
 from hybridrec.data.batches import Histories, Query
+from hybridrec.data.dataset import Feature
 from hybridrec.errors import DataError, QueryError
 from hybridrec.foldin import least_squares
 from hybridrec.pipeline import Faiss
@@ -256,6 +257,24 @@ def test_a_new_item_stands_where_its_text_puts_it(dot, whole, data):
         cosine = cosines[:40, n]
         near = cosine.argsort(descending=True, stable=True)[:10]
         assert got[860 + n] == pytest.approx(((cosine[near] * scores[near]).sum() / cosine[near].sum()).item(), abs=1e-5)
+
+
+def test_a_method_may_place_texts_itself(data):
+    """Hybrid maps sentence vectors into its item space; what the text side would say of that is not asked."""
+    words = Words(5)  # no width of Hybrid's
+    meaning = words.embed(data.tables["item"]["title"].to_pylist())[0]
+    told = replace(data, features={"item": {"text": Feature(meaning, torch.ones(40, dtype=torch.bool))}})
+    cold = replace(told, relations={"interact": data.train.keep(data.train.index[1] < 38)})
+    torch.manual_seed(0)
+    method = hr.Hybrid(cold, dim=6, text_dim=8).eval()
+    r = hr.Recommender(method, cold, words, templates=TEMPLATES)
+    r.add_items(NEW)
+    own = method.catalogue().detach()
+    new = method.text_vectors(words.embed([x["title"] for x in NEW])[0])
+    torch.testing.assert_close(r.engine.taste.items, torch.cat([own[:38], method.text_vectors(meaning)[38:], new]))
+    scores = r.engine.taste.items @ method.represent(Query(torch.tensor([-1]), Histories.lists([[4, 39]])))[0].detach()
+    assert [x.item for x in r.recommend(history=[104, 139], k=4)] == r.items.ids[by_hand(scores, {4, 39}, 4)]
+    assert r.recommend(prompt="space robots return", k=1)[0].item == 900
 
 
 def test_a_history_may_name_new_items_where_items_have_vectors(dot, whole, data):

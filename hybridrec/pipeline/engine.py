@@ -39,11 +39,15 @@ class Engine:
         self.known = len(trained)  # items that the method has a place for
         self.items = self.known if text is None else len(text.place)
         # Without texts there is nothing better than what the method has.
-        self.trained = torch.ones(self.items, dtype=torch.bool, device=self.device)
+        self.trained = self.readable = torch.ones(self.items, dtype=torch.bool, device=self.device)
         if text is not None:
             text = TextVectors(*(x.to(self.device) for x in text))
             self.trained = torch.nn.functional.pad(trained, (0, self.items - self.known)).to(self.device)
             self.wording = Wording.of(text, self.trained)
+            if hasattr(method, "text_vectors"):  # it reads the texts of its own items
+                self.readable = torch.arange(self.items, device=self.device) < self.known
+            else:
+                self.readable = self.trained
             self.prompts = Space(self.wording(text))
         if hasattr(method, "catalogue") and hasattr(method, "represent"):
             with torch.no_grad():
@@ -82,9 +86,9 @@ class Engine:
         return Part(self.taste, rows, self.neighbours.fill(scores, self.items) if self.neighbours else scores, weight)
 
     def _represent(self, query: Query, space: Space) -> Tensor:
-        """User vectors (B, D): the method's own; by least squares where the history has items without training rows."""
+        """User vectors (B, D): the method's own; by least squares where the history has items that it cannot read."""
         new = torch.zeros(len(query.user), dtype=torch.bool, device=self.device)
-        new[query.history.rows[~self.trained[query.history.item]]] = True
+        new[query.history.rows[~self.readable[query.history.item]]] = True
         vectors = space.items.new_zeros(len(new), space.items.shape[1])
         if len(old := (~new).nonzero().flatten()):
             vectors[old] = self.method.represent(Query(query.user[old], query.history.take(old))).float()

@@ -23,7 +23,7 @@ from hybridrec.pipeline.folder import Folder, write
 from hybridrec.pipeline.items import Items
 from hybridrec.pipeline.scoring import Space
 from hybridrec.pipeline.search import Search
-from hybridrec.pipeline.text import TextSide, TextVectors
+from hybridrec.pipeline.text import TextSide, TextVectors, placed
 from hybridrec.pipeline.users import to_table
 from hybridrec.saving import save_method
 
@@ -51,7 +51,8 @@ class Recommender:
     Args:
         method: a trained method or baseline; it is put into eval mode, and its item vectors are taken as they are now.
         data: the data set it was trained on: ids, the items' table, training rows.
-        text: encodes texts into the space of the method's item vectors (see ``TextSide``); without it there are no prompts.
+        text: encodes texts, into the space of the method's item vectors too (see ``TextSide``) unless the method places them
+            there itself, by ``text_vectors(meaning)``; without it there are no prompts.
         templates: Jinja texts by name. ``item`` renders a row of the items' table (wanted with ``text``); ``query`` renders
             ``prompt``; others are saved beside them.
         text_vectors: the items' texts as ``text`` embeds them, (I, S) and (I, D), where they are at hand.
@@ -79,7 +80,7 @@ class Recommender:
         vectors: TextVectors | None = None
         if text is not None:
             given = text_vectors or text.embed(render(self.templates["item"], self.items.rows()))
-            vectors = TextVectors(*(x.detach().float().cpu() for x in given))
+            vectors = placed(method, *given)
         trained = torch.zeros(len(self.items), dtype=torch.bool).index_fill_(0, data.train.index[1], True)
         self._start(trained, vectors, search)
 
@@ -153,7 +154,7 @@ class Recommender:
         if self.text is None:
             raise QueryError("this recommender has no text side, so it reads no prompts; ask by user or history")
         place = {prompt: n for n, prompt in enumerate(dict.fromkeys(prompts))}
-        vectors = self.text.embed(render(self.templates["query"], [{"prompt": prompt} for prompt in place]))
+        vectors = placed(self.method, *self.text.embed(render(self.templates["query"], [{"prompt": p} for p in place])))
         rows = torch.tensor([place[prompt] for prompt in prompts])
         return TextVectors(*(x[rows] for x in vectors))
 
@@ -175,7 +176,7 @@ class Recommender:
         items, before = self.items.extend(table), len(self.items)
         if len(items) == before:
             return
-        fresh = self.text.embed(render(self.templates["item"], items.rows(before)))
+        fresh = placed(self.method, *self.text.embed(render(self.templates["item"], items.rows(before))))
         vectors = TextVectors(*(torch.cat([old, new.to(old)]) for old, new in zip(self.text_vectors, fresh, strict=True)))
         self.items = items
         self._start(self.trained, vectors, self.engine.search)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -14,6 +14,13 @@ class TextVectors(NamedTuple):
 
     meaning: Tensor
     place: Tensor
+
+
+def placed(method: Any, meaning: Tensor, place: Tensor) -> TextVectors:
+    """Both vectors on the CPU. A method with ``text_vectors(meaning)`` says itself where a text stands among its items."""
+    if hasattr(method, "text_vectors"):
+        place = method.text_vectors(meaning)
+    return TextVectors(meaning.detach().float().cpu(), place.detach().float().cpu())
 
 
 class TextSide(Protocol):

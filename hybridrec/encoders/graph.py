@@ -35,7 +35,10 @@ class LightGCN(nn.Module):
 
     def forward(self, graph: Propagates | Sequence[Propagates], x: Tensor) -> Tensor:
         """Smooth ``x`` (N, D) over ``graph``, one graph for all layers or one a layer: (N, D)."""
-        return torch.stack(self.layers(graph, x)).sum(0) * self.alpha
+        first, *rest = self.layers(graph, x)
+        for layer in rest:
+            first = first + layer
+        return first * self.alpha
 
     def layers(
         self, graph: Propagates | Sequence[Propagates], x: Tensor, noise: Callable[[Tensor], Tensor] = _same

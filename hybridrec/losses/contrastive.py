@@ -20,35 +20,47 @@ def _rows(anchor: Tensor, candidates: Tensor) -> Iterator[slice]:
 
 
 class _LogSumExp(torch.autograd.Function):
-    """Scores a few rows at a time, in forward and again in backward: cheaper than writing (B, M) to memory and back."""
+    """Scores a few rows at a time, and takes both gradients on the way: (B, M) is never written to memory and read back.
+
+    What reaches the anchors is a sum of candidates a row, scaled by whatever comes from above. What reaches the candidates
+    is summed over rows, so that it is taken for equal weights (a mean); for others it is computed anew.
+    """
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(ctx: Any, anchor: Tensor, candidates: Tensor) -> Tensor:
-        parts = []
+        for_anchor, for_candidates = ctx.needs_input_grad
+        result = anchor.new_empty(len(anchor))
+        to_anchor = torch.empty_like(anchor) if for_anchor else None
+        to_candidates = torch.zeros_like(candidates) if for_candidates else None
         for some in _rows(anchor, candidates):
             score = anchor[some] @ candidates.T  # (rows, M)
             top = score.amax(1, keepdim=True)
-            parts.append(score.sub_(top).exp_().sum(1).log_().add_(top.squeeze(1)))
-        result = torch.cat(parts) if parts else anchor.new_zeros(0)
-        ctx.save_for_backward(anchor, candidates, result)
+            mass = score.sub_(top).exp_().sum(1, keepdim=True)
+            result[some] = top.add_(mass.log()).squeeze(1)
+            if for_anchor or for_candidates:
+                score /= mass  # rows sum to 1
+            if to_anchor is not None:
+                torch.mm(score, candidates, out=to_anchor[some])
+            if to_candidates is not None:
+                to_candidates.addmm_(score.T, anchor[some])
+        ctx.save_for_backward(anchor, candidates, result, to_anchor, to_candidates)
         return result
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cuda")
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        anchor, candidates, result = ctx.saved_tensors
-        for_anchor, for_candidates = ctx.needs_input_grad
-        grad_anchor = torch.empty_like(anchor) if for_anchor else None
-        grad_candidates = torch.zeros_like(candidates) if for_candidates else None
-        for some in _rows(anchor, candidates):
-            share = torch.addmm(-result[some].unsqueeze(1), anchor[some], candidates.T).exp_()  # (rows, M), rows sum to 1
-            share *= grad[some].unsqueeze(1)
-            if grad_anchor is not None:
-                torch.mm(share, candidates, out=grad_anchor[some])
-            if grad_candidates is not None:
-                grad_candidates.addmm_(share.T, anchor[some])
-        return grad_anchor, grad_candidates
+        anchor, candidates, result, to_anchor, to_candidates = ctx.saved_tensors
+        if to_anchor is not None:
+            to_anchor = to_anchor * grad.unsqueeze(1)
+        if to_candidates is not None and len(grad) and bool((grad == grad[0]).all()):
+            to_candidates = to_candidates * grad[0]
+        elif to_candidates is not None:
+            to_candidates = torch.zeros_like(candidates)
+            for some in _rows(anchor, candidates):
+                share = torch.addmm(-result[some].unsqueeze(1), anchor[some], candidates.T).exp_()  # (rows, M)
+                to_candidates.addmm_(share.mul_(grad[some].unsqueeze(1)).T, anchor[some])
+        return to_anchor, to_candidates
 
 
 def log_sum_exp(anchor: Tensor, candidates: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from hybridrec.average import Average
 from hybridrec.errors import HybridrecError
 from hybridrec.evaluation.passport import peak_memory
 
@@ -55,6 +56,7 @@ def fit(
     lr: float = 1e-3,
     weight_decay: float = 0.0,
     clip: float | None = None,
+    average: float | None = None,
     optimizer: MakeOptimizer | Mapping[str, MakeOptimizer] | None = None,
     schedule: MakeSchedule | None = None,
     every: int = 5,
@@ -81,6 +83,8 @@ def fit(
         lr: learning rate of the default optimizer (Adam; AdamW where ``weight_decay`` > 0).
         weight_decay: decoupled weight decay.
         clip: largest norm of the gradient of each player, or None.
+        average: validate and keep the moving average of the weights, of which each step replaces a share ``1 - average``
+            (more in the first steps); None keeps the weights themselves.
         optimizer: makes an optimizer of parameter groups; or one such maker for each player.
         schedule: makes a learning-rate schedule of an optimizer and the number of steps; stepped after every batch.
         every: validate after every so many epochs.
@@ -103,6 +107,7 @@ def fit(
         "lr": lr,
         "weight_decay": weight_decay,
         "clip": clip,
+        "average": average,
         "every": every,
         "metric": metric,
     }
@@ -115,6 +120,7 @@ def fit(
     else:
         run = _Run(method, data, record, accelerator or make_accelerator(trackers, log_dir, hasattr(method, "players")))
         run.prepare(epochs, batch_size, lr, weight_decay, clip, optimizer, schedule)
+        run.average = Average(method, average) if average is not None else None
         run.train(epochs, every, patience, validate or _validation(data, metric), tuple(watch), bool(trackers), progress)
     method.eval()
     record.seconds, record.peak_memory = time.perf_counter() - started, peak_memory()
@@ -154,6 +160,8 @@ def _validation(data: Dataset, metric: str) -> Callable[[Any], float] | None:
 
 class _Run:
     """One training run: the method, its optimizers and what has been seen so far."""
+
+    average: Average | None = None
 
     def __init__(self, method: Any, data: Dataset, record: Fit, accelerator: Accelerator) -> None:
         from accelerate.utils import set_seed
@@ -216,11 +224,15 @@ class _Run:
                 record.epochs = epoch + 1
                 if validate and ((epoch + 1) % every == 0 or epoch + 1 == epochs):
                     method.eval()
+                    if self.average:
+                        self.average.swap()
                     line["valid"] = value = validate(method)
                     waited += 1
                     if value > best:
                         best, waited, record.best_epoch = value, 0, epoch + 1
                         weights = {name: x.detach().clone() for name, x in method.state_dict().items()}
+                    if self.average:
+                        self.average.swap()
                 record.history.append(line)
                 bar.set_postfix({k: f"{v:.4g}" for k, v in line.items() if k != "epoch"}, refresh=False)
                 if track:
@@ -232,6 +244,8 @@ class _Run:
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         if weights is not None:
             method.load_state_dict(weights)
+        elif self.average:
+            self.average.swap()
 
     def epoch(self, epoch: int, watch: tuple[Watch, ...], bar: Any) -> dict[str, float]:
         """One pass over the sampler; returns the mean of every term over all rows of all processes."""
@@ -281,4 +295,6 @@ class _Run:
         if self.clip is not None:
             self.accelerator.clip_grad_norm_(self.parameters[player], self.clip)
         optimizer.step()
+        if self.average:
+            self.average.update()
         return terms

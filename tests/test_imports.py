@@ -18,7 +18,7 @@ ALLOWED = {
     "saving": {"data", "errors"},
     "methods": PARTS | TORCH_ONLY | SHARED | {"foldin", "linear", "rows", "methods"},
     "baselines": PARTS | TORCH_ONLY | SHARED | {"foldin", "linear", "rows", "baselines"},
-    "training": {"data", "evaluation", *SHARED},
+    "training": {"average", "data", "evaluation", *SHARED},
     "diagnostics": {"data", "evaluation", "losses", *SHARED},
     "evaluation": {"data", "evaluation", *SHARED},
 }

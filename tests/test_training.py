@@ -202,3 +202,26 @@ def test_mixed_precision_trains_and_leaves_the_method_as_it_was(planted):
     assert record.history[-1]["rank"] < record.history[0]["rank"]
     assert method.nodes.weight.dtype == torch.float32
     assert method.catalogue().dtype == torch.float32  # no autocast is left on the method
+
+
+def test_the_moving_average_is_validated_and_kept_while_training_goes_on_from_the_weights(planted):
+    method, seen = Toy(), []
+
+    def validate(m):
+        seen.append(m.w.item())
+        return float(len(seen))
+
+    fit(method, planted, epochs=2, every=1, batch_size=10_000, average=0.5, optimizer=sgd, validate=validate, progress=False)
+    # Weights 1, .8, .64; decay min(.5, 2/11) then min(.5, 3/12).
+    first = 1 * 2 / 11 + 0.8 * 9 / 11
+    second = first * 3 / 12 + 0.64 * 9 / 12
+    assert seen == pytest.approx([first, second])
+    assert method.w.item() == pytest.approx(second)
+
+
+def test_the_moving_average_is_kept_where_nothing_is_validated(planted):
+    from dataclasses import replace
+
+    method = Toy()
+    fit(method, replace(planted, heldout={}), epochs=1, batch_size=10_000, average=0.5, optimizer=sgd, progress=False)
+    assert method.w.item() == pytest.approx(1 * 2 / 11 + 0.8 * 9 / 11)

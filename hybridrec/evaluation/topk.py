@@ -19,13 +19,11 @@ def best(blocks: Iterator[tuple[int, Tensor]], seen: Histories, k: int) -> tuple
 
     ``blocks`` yields the first column of a block and its scores, which are overwritten; blocks come in order of columns.
     """
-    item, order = seen.item.sort()
-    row = seen.rows[order]
-    values = torch.empty(len(seen.offset) - 1, 0, device=item.device)
-    index = torch.empty(len(values), 0, dtype=torch.int64, device=item.device)
+    hide = _Hide(seen)
+    values = torch.empty(len(seen.offset) - 1, 0, device=seen.item.device)
+    index = torch.empty(len(values), 0, dtype=torch.int64, device=seen.item.device)
     for start, scores in blocks:
-        low, high = torch.searchsorted(item, item.new_tensor([start, start + scores.shape[1]])).tolist()
-        scores[row[low:high], item[low:high] - start] = -torch.inf
+        hide(scores, start)
         if values.shape[1] < k:
             more, at = top(scores, k)
         else:
@@ -38,6 +36,27 @@ def best(blocks: Iterator[tuple[int, Tensor]], seen: Histories, k: int) -> tuple
         values, by = torch.cat([values, more], 1).sort(dim=1, descending=True, stable=True)
         values, index = values[:, :k], torch.cat([index, at + start], 1).gather(1, by[:, :k])
     return values, index
+
+
+class _Hide:
+    """Puts minus infinity where a row has seen a column, in blocks of columns."""
+
+    def __init__(self, seen: Histories) -> None:
+        self.row, self.item = seen.rows, seen.item
+        self.ordered = False
+
+    def __call__(self, scores: Tensor, start: int) -> None:
+        row, item = self.row, self.item
+        if start or (len(item) and int(item.max()) >= scores.shape[1]):
+            if not self.ordered:  # so that what lies in a block is a slice
+                (self.item, order), self.ordered = item.sort(), True
+                self.row = row[order]
+            low, high = torch.searchsorted(self.item, item.new_tensor([start, start + scores.shape[1]])).tolist()
+            row, item = self.row[low:high], self.item[low:high] - start
+        if scores.is_contiguous():
+            scores.view(-1).index_fill_(0, row * scores.shape[1] + item, -torch.inf)
+        else:
+            scores[row, item] = -torch.inf
 
 
 def top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -70,30 +89,35 @@ class Groups:
     def top(self, k: int, most: int) -> tuple[Tensor, Tensor]:
         """The ``k`` best columns of the ``most`` best groups: values and columns (B, <= k)."""
         found, group = self.maxima.topk(min(most + 1, self.maxima.shape[1]))
-        members, index = self.members(group[:, :most])
+        members = self._members(self.scores, group[:, :most])
         values, by = members.topk(min(k + 1, members.shape[1]))
         # Where scores are equal, or a group left out has one equal to the worst taken, torch.topk's choice is arbitrary.
         doubt = _equal_neighbours(values).any(1)
         if most == k < self.maxima.shape[1]:
             doubt |= (values[:, k - 1] == found[:, k]) & (found[:, k] > -torch.inf)
-        values, index = values[:, :k].contiguous(), index.gather(1, by[:, :k])
+        values, index = values[:, :k].contiguous(), self._columns(group, by[:, :k])
         for rows in _parts(doubt, self.scores.shape[1]):
-            values[rows], index[rows] = self._careful(rows, k, most)
+            ordered = _top(self.maxima[rows], most)[1].sort(1).values  # members come in order of index
+            values[rows], by = _top(self._members(self.scores[rows], ordered), k)
+            index[rows] = self._columns(ordered, by)
         return values, index
 
-    def members(self, group: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores and columns (B, n * size) of groups (B, n); columns behind the last one have -inf."""
-        columns = self.scores.shape[1]
-        index = (group.unsqueeze(2) * self.size + torch.arange(self.size, device=group.device)).flatten(1)
-        scores = self.scores if rows is None else self.scores[rows]
-        if columns % self.size == 0:
-            return scores.gather(1, index), index
-        return scores.gather(1, index.clamp(max=columns - 1)).masked_fill_(index >= columns, -torch.inf), index
+    def _members(self, scores: Tensor, group: Tensor) -> Tensor:
+        """Scores (B, n * size) of groups (B, n), minus infinity behind the last column."""
+        columns, whole = scores.shape[1], scores.shape[1] // self.size
+        parted = scores[:, : whole * self.size].unflatten(1, (whole, self.size))
+        if whole * self.size == columns:
+            return parted.gather(1, group.unsqueeze(2).expand(-1, -1, self.size)).flatten(1)
+        # The last group is shorter. It stands in for itself, filled up, wherever it was chosen.
+        last = torch.nn.functional.pad(scores[:, whole * self.size :], (0, self.size - columns % self.size), value=-torch.inf)
+        if not whole:
+            return last
+        members = parted.gather(1, group.clamp(max=whole - 1).unsqueeze(2).expand(-1, -1, self.size))
+        return torch.where((group == whole).unsqueeze(2), last.unsqueeze(1), members).flatten(1)
 
-    def _careful(self, rows: Tensor, k: int, most: int) -> tuple[Tensor, Tensor]:
-        members, index = self.members(_top(self.maxima[rows], most)[1].sort(1).values, rows)
-        values, by = _top(members, k)
-        return values, index.gather(1, by)
+    def _columns(self, group: Tensor, by: Tensor) -> Tensor:
+        """Columns (B, k) of the members that stand at ``by`` (B, k)."""
+        return group.gather(1, by // self.size) * self.size + by % self.size
 
 
 def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def plans(text: str, data: hr.Dataset, listed: str | None, tuned: str | None, sh
         spec |= {"arguments": _braces(brace + rest, text)}
     elif tuned and file.exists():
         spec = json.loads(file.read_text(encoding="utf-8"))
-        if spec["fingerprint"] != data.fingerprint:
+        if spec["fingerprint"] != replace(data, tables={}, features={}).fingerprint:
             raise PlanError(f"{file} was found on other rows than those of {data.name}; tune again")
         tuning = {k: spec[k] for k in ("trials", "minutes", "metric")}
     method = spec.get("method", label)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,8 @@ def tune(label: str, space: dict[str, Any], data: hr.Dataset, args: Tune, storag
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     users = sample(data, args)
     # What was asked names the search: another space, seed or data set is another search.
-    question = json.dumps([space, args.metric, args.seed, args.users, data.fingerprint], sort_keys=True)
+    rows = replace(data, tables={}, features={}).fingerprint  # embedded texts may differ in the last bit by machine
+    question = json.dumps([space, args.metric, args.seed, args.users, rows], sort_keys=True)
     name = f"{data.name}/{label}/{hashlib.blake2b(question.encode(), digest_size=6).hexdigest()}"
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
     done = finished(study)
@@ -106,7 +107,7 @@ def tune(label: str, space: dict[str, Any], data: hr.Dataset, args: Tune, storag
     best = max(good, key=lambda trial: trial.value or 0.0)
     return {
         "data": data.name,
-        "fingerprint": data.fingerprint,
+        "fingerprint": rows,
         "method": space.get("method", label),
         **best.user_attrs["point"],
         "trials": len(done),

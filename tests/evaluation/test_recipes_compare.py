@@ -111,8 +111,9 @@ def test_another_question_is_another_run(run, tmp_path):
 def test_tuned_arguments_carry_their_budget(run, told, tmp_path, recipe):
     file = tmp_path / "tuned" / told.name / "EASE.json"
     file.parent.mkdir(parents=True)
+    rows = replace(told, tables={}, features={})
     found = {"method": "EASE", "arguments": {"ridge": 2.5}, "fit": {}, "trials": 20, "minutes": 1.25, "metric": "ndcg@20"}
-    file.write_text(json.dumps({**found, "data": told.name, "fingerprint": told.fingerprint}))
+    file.write_text(json.dumps({**found, "data": told.name, "fingerprint": rows.fingerprint}))
     run("--methods", "EASE", "Popularity", "--seeds", "0", "--tuned", str(tmp_path / "tuned"))
     record = cells(tmp_path)["EASE", 0]
     assert record["method"]["arguments"]["ridge"] == 2.5

@@ -27,7 +27,6 @@ class _LogSumExp(torch.autograd.Function):
     """
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(ctx: Any, anchor: Tensor, candidates: Tensor) -> Tensor:
         for_anchor, for_candidates = ctx.needs_input_grad
         result = anchor.new_empty(len(anchor))
@@ -48,7 +47,6 @@ class _LogSumExp(torch.autograd.Function):
         return result
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cuda")
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         anchor, candidates, result, to_anchor, to_candidates = ctx.saved_tensors
         if to_anchor is not None:
@@ -68,7 +66,10 @@ def log_sum_exp(anchor: Tensor, candidates: Tensor) -> Tensor:
 
     Shapes: ``anchor`` (B, D), ``candidates`` (M, D) -> (B,), with exact gradients to both.
     """
-    return _LogSumExp.apply(anchor, candidates)
+    # Autocast of whatever device would make half-precision scores of it.
+    with torch.autocast(anchor.device.type, enabled=False):
+        exact = torch.promote_types(torch.promote_types(anchor.dtype, candidates.dtype), torch.float32)
+        return _LogSumExp.apply(anchor.to(exact), candidates.to(exact))
 
 
 def info_nce(pairs: tuple[Tensor, Tensor, Tensor], temperature: float) -> Tensor:

@@ -82,3 +82,14 @@ def test_full_candidate_info_nce_over_a_million_nodes_stays_under_four_gib():
     info_nce((c[index], c, index), 0.2).backward()
     assert c.grad.isfinite().all()
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20 < 4
+
+
+def test_log_sum_exp_is_exact_under_autocast():
+    a, c = torch.randn(5, 4, requires_grad=True), torch.randn(7, 4, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = log_sum_exp(a, c)
+    found.sum().backward()
+    one, two = a.detach().clone().requires_grad_(), c.detach().clone().requires_grad_()
+    wanted = (one @ two.T).logsumexp(1)
+    wanted.sum().backward()
+    assert torch.allclose(found, wanted) and torch.allclose(a.grad, one.grad) and torch.allclose(c.grad, two.grad)

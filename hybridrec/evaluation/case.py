@@ -34,6 +34,7 @@ class Case:
     ) -> None:
         parts = ["train", *(name for name, r in data.heldout.items() if len(r))]
         everyone, self.catalogue = data.sides["user"], data.sides["item"]
+        self.source, self.ids = data.source, data.ids[data.source].values
         self.candidates = None if candidates is None else _positions(candidates, self.catalogue, "candidates")
         self.items = self.catalogue if self.candidates is None else len(self.candidates)
         self.history = _histories(data, protocol.inputs(part, parts), everyone)

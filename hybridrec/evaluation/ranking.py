@@ -89,7 +89,7 @@ def evaluate(
     result = Result(
         metrics=metrics,
         users=case.users,
-        ids=data.ids[data.source].values[case.users.numpy()],
+        ids=case.ids[case.users.numpy()],
         per_user=values,
         lists=named,
         slices=slices(case, hit, named, chosen, cuts),
@@ -137,7 +137,8 @@ def _rank(method: Any, case: Case, k: int, chunk: int | None) -> Tensor:
         dist.all_reduce(bad, dist.ReduceOp.MAX)
         dist.all_reduce(lists)
     if bad.item():
-        raise ScoreError(f"{type(method).__name__} scores NaN for user position {bad.item() - 1}; NaN has no rank")
+        who = f"{case.source} {case.ids[bad.item() - 1].item()!r}"
+        raise ScoreError(f"{type(method).__name__} scores NaN for {who}; NaN has no rank: look for it in the weights")
     return lists.cpu()
 
 

@@ -132,7 +132,7 @@ def test_an_item_scored_minus_infinity_is_never_named(hand):
 def test_nan_and_wrong_shapes_name_the_method(hand):
     scores = torch.rand(3, 6)
     scores[1, 5] = torch.nan
-    with pytest.raises(ScoreError, match="Table scores NaN for user position 1"):
+    with pytest.raises(ScoreError, match="Table scores NaN for user 'u1'"):
         evaluate(Table(scores), hand)
     with pytest.raises(ScoreError, match=r"Table\.score returned shape \(2, 5\), wanted \(2, 6\)"):
         evaluate(Table(torch.rand(3, 5)), hand)

@@ -20,6 +20,6 @@ def run(processes: int, out: Path) -> list[list]:
 
 def test_two_processes_find_what_one_finds(tmp_path):
     (one,), (first, second) = run(1, tmp_path / "one"), run(2, tmp_path / "two")
-    assert len(one) == 9 and "user position 1099" in one[-1]
+    assert len(one) == 9 and "user 'u1099'" in one[-1]
     assert len(one[0]["lists"]) == 733 and len(one[2]["lists"]) == 1100
     assert first == one and second == one

@@ -137,7 +137,7 @@ def _rank(method: Any, case: Case, k: int, chunk: int | None) -> Tensor:
         dist.all_reduce(bad, dist.ReduceOp.MAX)
         dist.all_reduce(lists)
     if bad.item():
-        who = f"{case.source} {case.ids[bad.item() - 1].item()!r}"
+        who = f"{case.source} {case.ids[int(bad) - 1].item()!r}"
         raise ScoreError(f"{type(method).__name__} scores NaN for {who}; NaN has no rank: look for it in the weights")
     return lists.cpu()
 

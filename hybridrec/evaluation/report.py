@@ -113,9 +113,9 @@ def difference_cells(row: Row, metric: str) -> list[str]:
         return [row.label, "reference", "", "", ""]
     return [
         row.label,
-        f"{d.mean.value:+.4f} [{d.mean.low:+.4f}, {d.mean.high:+.4f}]",
-        f"{d.relative.value:+.1%} [{d.relative.low:+.1%}, {d.relative.high:+.1%}]",
-        f"{d.effect.value:+.2f} [{d.effect.low:+.2f}, {d.effect.high:+.2f}]",
+        f"{d.mean.value:+z.4f} [{d.mean.low:+z.4f}, {d.mean.high:+z.4f}]",
+        f"{d.relative.value:+z.1%} [{d.relative.low:+z.1%}, {d.relative.high:+z.1%}]",
+        f"{d.effect.value:+z.2f} [{d.effect.low:+z.2f}, {d.effect.high:+z.2f}]",
         f"{d.adjusted:.4f} {d.mark()}".strip(),
     ]
 

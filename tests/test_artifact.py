@@ -202,7 +202,12 @@ def test_metrics_of_an_evaluation_go_into_the_card(dot, data, tmp_path):
     result = hr.evaluate(dot, data, ks=(10,))
     folder = hr.Recommender(dot, data, metrics=result).save_pretrained(tmp_path / "a")
     assert json.loads((folder / INDEX).read_text())["about"]["metrics"] == result.metrics
-    assert f"| ndcg@10 | {result.metrics['ndcg@10']:.4f} |" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert f"| ndcg@10 | {result.metrics['ndcg@10']:.4f} |" in card
+    assert "Protocol `full`: 40 items ranked for 60 users, train and valid masked." in card
+    assert json.loads((folder / INDEX).read_text())["about"]["passport"]["data"]["fingerprint"] == data.fingerprint
+    again = hr.Recommender.from_pretrained(folder)
+    assert (again.save_pretrained(tmp_path / "b") / "README.md").read_text().replace('("b")', '("a")') == card
 
 
 def test_every_damaged_or_missing_file_is_named(artifact):

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import planted
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from standin import NEW, TEMPLATES, Words, same, titled
 
 import hybridrec as hr
@@ -16,7 +18,7 @@ from hybridrec.data.batches import Histories, Query
 from hybridrec.data.dataset import Feature
 from hybridrec.errors import DataError, QueryError
 from hybridrec.foldin import least_squares
-from hybridrec.pipeline import Faiss
+from hybridrec.pipeline import Faiss, Recommended
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +169,33 @@ def test_impossible_requests_are_refused(dot, data, asked, said):
     r = hr.Recommender(dot, data, Words(8), templates=TEMPLATES)
     with pytest.raises(QueryError, match=said):
         r.recommend(**asked)
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(98, 102)
+    | st.floats()
+    | st.sampled_from(["u1", "x", "", " "])
+    | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.just("id"), inner, max_size=1),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def asked(dot, data):
+    return hr.Recommender(dot, data, Words(8), templates=TEMPLATES)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(ANYTHING, ANYTHING, ANYTHING, st.integers(1, 40) | ANYTHING)
+def test_whatever_is_asked_is_answered_or_refused(asked, user, history, prompt, k):
+    try:
+        answer = asked.recommend(user, history, prompt, k=k)
+    except QueryError:
+        return
+    assert all(isinstance(x, Recommended) for row in answer for x in ([row] if isinstance(row, Recommended) else row))
 
 
 def test_prompts_and_new_items_want_a_text_side(dot, data):

@@ -42,6 +42,7 @@ def card(index: Mapping[str, Any], example: list[Any], repo: str) -> str:
     about, method = index["about"], index["method"][1]
     name = about["data"].get("name") or "unnamed data"
     metrics: Mapping[str, float] = about.get("metrics") or {}
+    passport: Mapping[str, Any] = about.get("passport") or {}
     title = f"{method} on {name}"
     results = [
         EvalResult(
@@ -49,7 +50,7 @@ def card(index: Mapping[str, Any], example: list[Any], repo: str) -> str:
             task_name="Top-k recommendation",
             dataset_type=_slug(name),
             dataset_name=name,
-            dataset_split="test",
+            dataset_split=passport.get("part", "test"),
             metric_type=metric.partition("@")[0],
             metric_name=metric,
             metric_value=value,
@@ -76,7 +77,7 @@ def card(index: Mapping[str, Any], example: list[Any], repo: str) -> str:
         text=" and a text encoder, so that it answers prompts and takes in new items by their text" if about["text"] else "",
         version=index["_hybridrec_version"],
         data=_data(about),
-        results=_table(metrics) if metrics else "Not evaluated.",
+        results=_table(metrics, passport) if metrics else "Not evaluated.",
         repo=repo,
         calls="\n".join(calls),
         files="\n".join(f"- `{file}` ({entry['size']:,} bytes)" for file, entry in index["files"].items()),
@@ -102,6 +103,14 @@ def _data(about: Mapping[str, Any]) -> str:
     return f"{data.get('name') or 'Unnamed'}: {counts}, {rows}{split}; fingerprint `{data['fingerprint']}`."
 
 
-def _table(metrics: Mapping[str, float]) -> str:
-    lines = ["| metric | test |", "|---|---|", *(f"| {name} | {value:.4f} |" for name, value in metrics.items())]
+def _table(metrics: Mapping[str, float], passport: Mapping[str, Any]) -> str:
+    part = passport.get("part", "test")
+    lines = [f"| metric | {part} |", "|---|---|", *(f"| {name} | {value:.4f} |" for name, value in metrics.items())]
+    if passport:
+        protocol, judged = passport["protocol"], passport["judged"]
+        lines += [
+            "",
+            f"Protocol `{protocol['name']}`: {judged['candidates']:,} items ranked for {judged['users']:,} users, "
+            f"{' and '.join(protocol['mask']) or 'nothing'} masked. The whole record is in `model_index.json`.",
+        ]
     return "\n".join(lines)

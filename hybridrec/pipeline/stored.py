@@ -36,10 +36,11 @@ def about(data: Dataset, method: Any, metrics: Any) -> dict[str, Any]:
             "name": data.name,
             "counts": data.counts,
             "train": len(data.train),
-            "split": None if data.split is None else data.split._asdict(),
+            "split": None if data.split is None else {"name": data.split.name, "arguments": describe(data.split.arguments)},
             "fingerprint": data.fingerprint,
         },
         "metrics": {name: float(value) for name, value in dict(getattr(metrics, "metrics", metrics) or {}).items()},
+        "passport": getattr(metrics, "passport", None) or None,
     }
 
 

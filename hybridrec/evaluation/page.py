@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from hybridrec.evaluation.plots import SYMBOLS, by_slice, by_time, style
+from hybridrec.evaluation.plots import SYMBOLS, by_metric, by_slice, by_time, style
 from hybridrec.evaluation.report import DIFFERENCES, Comparison, Row, cell, difference_cells
 from hybridrec.evaluation.sheet import SHEET
 
@@ -39,11 +39,12 @@ def write_report(
 def page(comparisons: Sequence[Comparison], failures: Sequence[Failure] = (), title: str = "Comparison") -> str:
     """The whole page."""
     runs = sum(len(row.runs) for c in comparisons for row in c.rows)
+    failed = f'<a href="#failed">{len(failures)} failed</a>' if failures else "none failed"
     body = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">{len(comparisons)} data set{"s" * (len(comparisons) != 1)}, {runs} runs, {len(failures)} failed.</p>',
-        _failed(failures),
+        f'<p class="soft">{len(comparisons)} data set{"s" * (len(comparisons) != 1)}, {runs} runs, {failed}.</p>',
         *(_section(c) for c in comparisons),
+        _failed(failures),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -55,10 +56,12 @@ def page(comparisons: Sequence[Comparison], failures: Sequence[Failure] = (), ti
 def _section(c: Comparison) -> str:
     popularity, history = "times chosen in training", "length of the user's history"
     main = c.main
+    coverage = f"coverage@{main.rpartition('@')[2]}"
     plots = [
         _figure(f"{main} by popularity of the item", by_slice(c, "popularity", main, popularity)),
         _figure(f"{main} by length of history", by_slice(c, "history", main, history)),
         _figure(f"{main} against training time", by_time(c)),
+        _figure(f"{main} against {coverage}", by_metric(c, coverage, "share of the catalogue that is named")),
     ]
     return "\n".join(
         [
@@ -74,6 +77,7 @@ def _section(c: Comparison) -> str:
             f'<div class="plots">{"".join(plots)}</div>',
             _slices(c, "popularity", popularity),
             _slices(c, "history", history),
+            _everything(c),
             "<h3>What it cost</h3>",
             _costs(c),
             "<h3>Passports</h3>",
@@ -98,6 +102,13 @@ def _results(c: Comparison) -> str:
         cells = [cell(c, row, metric, bold="*<b>{}</b>") for metric in c.metrics]
         rows.append([escape(row.label), *(re.sub(r"±\S+", r"<small>\g<0></small>", x) for x in cells)])
     return _table(["Method", *c.metrics], rows)
+
+
+def _everything(c: Comparison) -> str:
+    """All metrics of all methods, one metric a row."""
+    names = list(c.rows[0].seeds.metrics)
+    rows = [[name, *(f"{row.seeds.metrics[name]:.4f}" for row in c.rows)] for name in names]
+    return f"<details><summary>all metrics</summary>{_table(['Metric', *(row.label for row in c.rows)], rows)}</details>"
 
 
 def _costs(c: Comparison) -> str:
@@ -159,7 +170,11 @@ def _passports(row: Row) -> str:
 
 
 def _failed(failures: Sequence[Failure]) -> str:
+    """What failed, seeds with the same error together."""
     if not failures:
         return ""
-    rows = [[escape(f.data), escape(f.label), str(f.seed), escape(f.error)] for f in failures]
-    return "<h2>Failed</h2>" + _table(["Data", "Method", "Seed", "Error"], rows, "failed")
+    seeds: dict[tuple[str, str, str], list[str]] = {}
+    for f in failures:
+        seeds.setdefault((f.data, f.label, f.error), []).append(str(f.seed))
+    rows = [[escape(data), escape(label), ", ".join(n), escape(error)] for (data, label, error), n in seeds.items()]
+    return '<h2 id="failed">Failed</h2>' + _table(["Data", "Method", "Seeds", "Error"], rows, "failed")

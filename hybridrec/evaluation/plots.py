@@ -39,17 +39,25 @@ def by_slice(comparison: Comparison, kind: str, metric: str, xlabel: str) -> str
 
 def by_time(comparison: Comparison) -> str | None:
     """A point a method: the main metric against training time, on a logarithmic axis. None where nothing was timed."""
-    points = {r.label: (r.seconds, r.seeds.metrics[comparison.main]) for r in comparison.rows if r.seconds}
-    if not points:
-        return None
+    times = {row.label: row.seconds for row in comparison.rows if row.seconds}
+    return _scatter(comparison, times, "training time, seconds", "log") if times else None
 
+
+def by_metric(comparison: Comparison, metric: str, xlabel: str) -> str:
+    """A point a method: the main metric against another."""
+    return _scatter(comparison, {row.label: row.seeds.metrics[metric] for row in comparison.rows}, xlabel, "linear")
+
+
+def _scatter(comparison: Comparison, x: Mapping[str, float], xlabel: str, scale: str) -> str:
     def draw(axes: Axes) -> None:
         for i, row in enumerate(comparison.rows):
-            if row.label in points:
-                axes.plot(*([x] for x in points[row.label]), **{**_look(i), "markersize": 8, "linestyle": ""})
-        axes.set_xscale("log")
+            if row.label in x:
+                axes.plot(
+                    [x[row.label]], [row.seeds.metrics[comparison.main]], **{**_look(i), "markersize": 8, "linestyle": ""}
+                )
+        axes.set_xscale(scale)
 
-    return _svg(draw, "training time, seconds", comparison.main, f"{comparison.main} against training time", points)
+    return _svg(draw, xlabel, comparison.main, f"{comparison.main} against {xlabel}", x)
 
 
 def _look(i: int) -> dict[str, Any]:

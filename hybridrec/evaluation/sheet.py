@@ -51,5 +51,12 @@ pre {{
   overflow-x: auto; background: var(--shade); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem;
   font-size: .8rem; line-height: 1.4;
 }}
+a {{ color: inherit }}
+@media (max-width: 40rem) {{
+  th, td {{ padding: .35rem .5rem }}
+  th:first-child, td:first-child {{ white-space: normal; min-width: 7rem; max-width: 9rem; overflow-wrap: anywhere }}
+  .failed td {{ white-space: normal; vertical-align: top }}
+  .failed th:first-child, .failed td:first-child {{ position: static }}
+}}
 @media print {{ .wide {{ overflow: visible }} th, td {{ white-space: normal }} }}
 """

@@ -135,15 +135,16 @@ class Checker(HTMLParser):
 
 def test_the_page_stands_alone(results):
     table = compare(results, samples=500)
-    text = page([table], [Failure("synthetic", "Broken & co", 1, "ValueError: <bad>")], "A <title>")
+    text = page([table], [Failure("synthetic", "Broken & co", n, "ValueError: <bad>") for n in (1, 2)], "A <title>")
     checker = Checker()
     checker.feed(text)
     assert checker.outside == [] and checker.open == [] and "url(http" not in text and "@import" not in text
-    assert text.count("<svg") == 3 and 'id="DejaVu' not in text
+    assert text.count("<svg") == 4 and 'id="DejaVu' not in text
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(ids) == len(set(ids)) > 0
     for words in ("A <title>", "Broken & co", "ValueError: <bad>", "poor <b>", table.headline(), table.legend()):
         assert words in checker.text
+    assert "<td>1, 2</td>" in text and "novelty@20" in checker.text
     assert '"fingerprint"' in checker.text  # the passports
     assert "5 MiB" in text and "2 s" in text
 
@@ -151,12 +152,12 @@ def test_the_page_stands_alone(results):
 def test_plots_of_one_page_share_no_clip_path(results):
     text = page([compare(results, samples=100)])
     clips = re.findall(r'<clipPath id="([^"]+)"', text)
-    assert len(clips) == len(set(clips)) == 3
+    assert len(clips) == len(set(clips)) == 4
 
 
 def test_untimed_methods_have_no_plot_of_time(data):
     text = page([compare({"a": [evaluate(Table(scores(0)), data)]}, samples=50)])
-    assert text.count("<svg") == 2
+    assert text.count("<svg") == 3
 
 
 def test_sixty_four_methods_look_different():

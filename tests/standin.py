@@ -1,4 +1,4 @@
-"""Stand-ins for the tests of the pipeline: titled data, a text side without a model, a tiny sentence-transformers model."""
+"""Stand-ins for the tests of the pipeline: titled data, and a text side that needs no model."""
 
 from __future__ import annotations
 
@@ -56,22 +56,3 @@ class Words:
     @classmethod
     def load(cls, folder):
         return cls(**json.loads((Path(folder) / "words.json").read_text()))
-
-
-def tiny_model(folder, texts):
-    """The path of a randomly initialised sentence-transformers model of two blocks that knows the words of ``texts``."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder = Path(folder)
-    words = sorted({word for text in texts for word in text.lower().split()})
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
-    tokenizer = BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=32)
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
-    BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, **sizes)).save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    modules = [Transformer(str(folder / "model")), Pooling(16)]
-    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder / "sentences"))
-    return str(folder / "sentences")

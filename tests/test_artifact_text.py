@@ -8,7 +8,8 @@ import shutil
 import pytest
 import torch
 from conftest import planted
-from standin import NEW, TEMPLATES, same, tiny_model, titled
+from standin import NEW, TEMPLATES, same, titled
+from tinytext import tiny_sentences
 from torch import nn
 
 import hybridrec as hr
@@ -25,7 +26,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, data):
-    return tiny_model(tmp_path_factory.mktemp("base"), [*data.tables["item"]["title"].to_pylist(), "return again"])
+    return tiny_sentences(tmp_path_factory.mktemp("base"), [*data.tables["item"]["title"].to_pylist(), "return again"])
 
 
 @pytest.fixture
@@ -75,6 +76,17 @@ def test_the_adapter_alone_loads_in_plain_libraries(artifact, base):
     with torch.no_grad():
         hidden = model(**tokens).last_hidden_state
     torch.testing.assert_close((hidden * mask).sum(1) / mask.sum(1), wanted)
+
+
+def test_the_hub_is_not_asked_about_the_base_when_the_adapter_is_written_or_read(base, tmp_path):
+    """Peft warns, which is an error here, where it looks for the configuration of a base on the Hub and finds no Hub."""
+    encoder = TextEncoder(base, dim=8, rank=2)
+    encoder.inner.peft_config["default"].base_model_name_or_path = "someone/somewhere"
+    encoder.save(tmp_path / "saved")
+    again = TextEncoder.load(tmp_path / "saved")
+    assert torch.equal(again.embed(TEXTS)[0], encoder.embed(TEXTS)[0])
+    config = json.loads((tmp_path / "saved" / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "someone/somewhere"
 
 
 def test_no_weight_of_the_base_is_saved(artifact):

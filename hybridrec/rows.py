@@ -12,7 +12,6 @@ from hybridrec.data.batches import Histories
 from hybridrec.errors import DataError, HybridrecError
 from hybridrec.saving import configured
 
-
 DENSE = 1 << 14  # items: at most 1 GiB
 
 

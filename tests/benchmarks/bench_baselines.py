@@ -26,16 +26,22 @@ from hybridrec.data.dataset import Dataset, Ids, Relation
 from hybridrec.rows import multiply
 
 PEAK = """
-import resource, sys
-import numpy as np, psutil, torch
+import sys
+import numpy as np
 from scipy.sparse import random
 from hybridrec import linear
+from hybridrec.evaluation.passport import peak_memory, reset_peak_memory
+
+def solve(x):
+    return linear.without_self_(linear.invert_(linear.regularise_(linear.gram(x), 100)))
+
 items = int(sys.argv[1])
 x = random(2000, items, 10 / items, "csr", np.float32, np.random.default_rng(0))
-linear.without_self_(linear.invert_(linear.regularise_(linear.gram(x[:, :500]), 100)))
-before = psutil.Process().memory_info().rss
-linear.without_self_(linear.invert_(linear.regularise_(linear.gram(x), 100)))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / (4 * items**2))
+solve(x[:, :500])
+reset_peak_memory()
+before = peak_memory()
+solve(x)
+print((peak_memory() - before) / (4 * items**2))
 """
 
 

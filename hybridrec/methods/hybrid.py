@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,7 @@ class Hybrid(nn.Module):
     """
 
     sampler = RowSampler
+    arguments: dict[str, Any]
     text: Tensor
     centre: Tensor
     basis: Tensor
@@ -77,6 +78,26 @@ class Hybrid(nn.Module):
         if modality is not None and len(data.train):
             self.learn_text(data, modality, text_dim)
         self._memo = Memo()
+
+    @torch.no_grad()
+    def transfer(self, data: Dataset) -> Hybrid:
+        """The same weights over another catalogue, whose items are known by their features alone: zero-shot.
+
+        The features are centred over that catalogue, and laid along the directions that this one was trained on.
+        Raises DataError where it has no such modality, or this Hybrid was trained without.
+        """
+        if self.map is None:
+            raise DataError("this Hybrid was trained without text (modality=None): it knows no catalogue but its own")
+        other = Hybrid(data, **self.arguments)
+        for own, given in zip(other.parameters(), self.parameters(), strict=True):
+            if own is other.free:
+                own.zero_()
+            else:
+                own.copy_(given)
+        feature = data.features[data.target][self.arguments["modality"]]
+        other.basis = self.basis
+        other.text = F.normalize(feature.values - other.centre, dim=1) * feature.known.unsqueeze(1) @ self.basis
+        return other.eval()
 
     def learn_text(self, data: Dataset, modality: str, text_dim: int) -> None:
         """Keep the centre of the items' features, their leading directions, and every item's place along these."""
@@ -160,7 +181,7 @@ class Hybrid(nn.Module):
         """User vectors (B, D): the history read, and guided by the prompt where there is one."""
         history, vectors = query.history, self._memo(self, lambda: self.vectors() / self.temperature) * self.temperature
         back = history.offset[1:][history.rows] - torch.arange(len(history.item), device=vectors.device)
-        recent = back <= max(self.window, 50)
+        recent = back <= self.window
         offset = F.pad(torch.bincount(history.rows[recent], minlength=len(query.user)).cumsum(0), (1, 0))
         user = self.read(vectors, history.item[recent], offset, back[recent])
         if query.text is None:

@@ -119,3 +119,19 @@ def test_saved_with_its_text_it_loads_without_data(data, tmp_path):
     loaded, _ = load_method(tmp_path)
     query = Query(torch.tensor([-1]), Histories.lists([[3, 4]]), torch.ones(1, 6))
     assert torch.equal(loaded.score(query), method.score(query))
+
+
+def test_it_scores_another_catalogue_by_text_alone(data, planted):
+    method = small(data).eval()
+    torch.manual_seed(3)
+    values = torch.randn(40, 6)
+    other = replace(planted, features={"item": {"text": Feature(values, torch.ones(40, dtype=torch.bool))}})
+    there = method.transfer(other)
+    v = F.normalize(F.normalize(values - values.mean(0), dim=1) @ method.basis @ method.map, dim=1)
+    torch.testing.assert_close(there.catalogue() * 0.07, v)
+    torch.nn.init.zeros_(there.outer.weight)
+    found = there.score(Query(torch.tensor([-1]), Histories.lists([[3, 4]])))
+    torch.testing.assert_close(found[0], F.normalize(0.7 * v[3] + v[4], dim=0) @ v.T / 0.07)
+    assert (method.free != 0).any()
+    with pytest.raises(DataError, match="no 'text' features"):
+        method.transfer(planted)

@@ -42,7 +42,10 @@ def test_nothing_wanted_is_zero():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_against_ranx():
+def test_against_ranx(monkeypatch):
+    import numba
+
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)  # compiling takes a minute, forty users do not
     from ranx import Qrels, Run, evaluate
 
     random = torch.Generator().manual_seed(0)

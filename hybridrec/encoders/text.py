@@ -34,6 +34,11 @@ class EncoderError(HybridrecError, OSError):
 class TextEncoder(nn.Module):
     """Texts as vectors of the collaborative space: ``W s(text) + b``, s a sentence-transformers model adapted by LoRA.
 
+    Once trained, the mean of that and of what training began with, ``mix (W s + b) + (1 - mix) (W0 s0 + b0)``, with s0 the
+    frozen model: a tuned model forgets some of what the frozen one knows of texts unlike those it was tuned on, and their
+    average keeps it (output-space ensemble, Wortsman et al. 2022, WiSE-FT, arXiv 2109.01903). ``anchor`` sets what training
+    begins with; before, and in training mode, only the tuned side speaks.
+
     Hu et al. 2022, LoRA, arXiv 2106.09685: each adapted matrix becomes ``W0 + (alpha / r) B A``, B zero at the start, so
     that training begins at the frozen model. The projection begins at zero: ``Align.start`` sets it.
 
@@ -53,6 +58,7 @@ class TextEncoder(nn.Module):
         rslora: scale by ``alpha / sqrt(r)`` (Kalajdzievski 2023, arXiv 2312.03732).
         dora: adapt direction and magnitude apart (Liu et al. 2024, arXiv 2402.09353).
         tokens: longer texts are cut after so many tokens; None for the model's own limit.
+        mix: share of the tuned side; 1 for it alone.
         chunk: texts that go through the model together.
         hold: texts whose activations are kept for backward.
 
@@ -71,21 +77,29 @@ class TextEncoder(nn.Module):
         rslora: bool = False,
         dora: bool = False,
         tokens: int | None = None,
+        mix: float = 0.5,
         chunk: int = 64,
         hold: int = 256,
     ) -> None:
         super().__init__()
-        if chunk < 1 or rank < 0:
-            raise ValueError(f"chunk must be at least 1 and rank at least 0, not {chunk} and {rank}")
-        self.base, self.dim, self.chunk, self.hold = base, dim, chunk, hold
+        if chunk < 1 or rank < 0 or not 0 <= mix <= 1:
+            raise ValueError(f"wanted chunk of at least 1, rank of at least 0 and mix in [0, 1], not {chunk}, {rank} and {mix}")
+        self.base, self.dim, self.mix, self.chunk, self.hold = base, dim, mix, chunk, hold
         self.model = _load(base).float().requires_grad_(False)
         limit = self.model.max_seq_length or 512
         self.tokens = limit if tokens is None else min(tokens, limit)
         self.projection = nn.Linear(self.width, dim)
-        nn.init.zeros_(self.projection.weight)
-        nn.init.zeros_(self.projection.bias)
+        # W0 and b0, zero until anchored.
+        self.first = nn.utils.skip_init(nn.Linear, self.width, dim).requires_grad_(False)
+        for linear in (self.projection, self.first):
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
         if rank:
             self._adapt(rank, alpha, dropout, _linear_layers(self.inner, targets, layers), rslora, dora)
+
+    def _head(self) -> nn.ModuleDict:
+        """What stands behind the model, as one module to save."""
+        return nn.ModuleDict({"tuned": self.projection, "first": self.first})
 
     def _adapt(self, rank: int, alpha: float, dropout: float, layers: list[str], rslora: bool, dora: bool) -> None:
         from peft import LoraConfig
@@ -129,9 +143,39 @@ class TextEncoder(nn.Module):
         found = Texts.of(tokens)
         return Texts(found.offset.to(self.device), found.token.to(self.device))
 
+    @torch.no_grad()
+    def anchor(self, weight: Tensor, bias: Tensor) -> None:
+        """Begin at the projection ``weight`` (D, width), ``bias`` (D,) of the frozen model, and remember it."""
+        for linear in (self.projection, self.first):
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
+
     def forward(self, texts: Texts) -> Tensor:
         """Vectors in the collaborative space: (B, D)."""
-        return self.projection(self.sentences(texts))
+        sentences = self.sentences(texts)
+        return self.place(sentences, self.frozen(texts) if self.averaged and not self.training else None)
+
+    def place(self, sentences: Tensor, frozen: Tensor | None) -> Tensor:
+        """Vectors (B, D) of texts known as ``sentences`` and, where they are to be averaged, as ``frozen``, (B, width) each."""
+        # In half precision a projection would lose what tells like items apart.
+        with torch.autocast(sentences.device.type, enabled=False):
+            tuned = self.projection(sentences.float())
+            return tuned if frozen is None else torch.lerp(self.first(frozen.float()), tuned, self.mix)
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the frozen model has a say: it was anchored, and ``mix`` is below 1."""
+        return self.mix < 1 and bool(self.first.weight.any())
+
+    def frozen(self, texts: Texts) -> Tensor:
+        """What the model gives without its adapter: (B, width)."""
+        if not self.adapter():
+            return self.sentences(texts)
+        self.inner.disable_adapters()
+        try:
+            return self.sentences(texts)
+        finally:
+            self.inner.enable_adapters()
 
     def sentences(self, texts: Texts) -> Tensor:
         """What the sentence-transformers model itself gives, before the projection: (B, width) float32."""
@@ -161,8 +205,9 @@ class TextEncoder(nn.Module):
         self.eval()
         try:
             with torch.no_grad():
-                sentences = self.sentences(self.tokenise(texts))
-                return sentences.cpu(), self.projection(sentences).cpu()
+                tokens = self.tokenise(texts)
+                sentences = self.sentences(tokens)
+                return sentences.cpu(), self.place(sentences, self.frozen(tokens) if self.averaged else None).cpu()
         finally:
             self.train(training)
 
@@ -175,7 +220,7 @@ class TextEncoder(nn.Module):
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(state(self.projection), folder / PROJECTION)
+        save_file(state(self._head()), folder / PROJECTION)
         if self.adapter():
             # As the model's own save_pretrained would, but for asking the Hub whether the vocabulary has grown.
             self.inner.peft_config["default"].save_pretrained(str(folder / ADAPTER))
@@ -191,7 +236,7 @@ class TextEncoder(nn.Module):
         encoder = build(read_json(folder / CONFIG))
         if not isinstance(encoder, cls):
             raise ArtifactError(f"{folder / CONFIG} describes a {type(encoder).__name__}, wanted a {cls.__name__}")
-        load_state(encoder.projection, read_weights(folder / PROJECTION), folder / PROJECTION)
+        load_state(encoder._head(), read_weights(folder / PROJECTION), folder / PROJECTION)
         if encoder.adapter():
             _read_adapter(encoder.inner, folder / ADAPTER / ADAPTED)
         return encoder.eval()

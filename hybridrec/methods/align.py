@@ -14,9 +14,8 @@ from hybridrec.data.batches import Histories, Plan, Query, generator
 from hybridrec.data.dataset import Relation
 from hybridrec.encoders.text import TextEncoder
 from hybridrec.errors import DataError
-from hybridrec.foldin import least_squares
 from hybridrec.losses.contrastive import info_nce
-from hybridrec.losses.reconstruction import multinomial, scaled_cosine_error
+from hybridrec.losses.reconstruction import scaled_cosine_error
 from hybridrec.memo import Memo
 from hybridrec.pairs.natural import paired
 from hybridrec.saving import configured
@@ -108,16 +107,16 @@ class Align(nn.Module):
     step, must pick the texts of those it chose out of all texts of the step. The items are dealt into ``folds``; a step holds
     items of one fold, and its users' vectors have never seen that fold, as they have never seen a cold item:
 
-        L = - 1/n sum_(u, i) log exp(s <p_u, z_i>) / sum_j exp(s <p_u, z_j>) + weight * objective(z, q)
+        L = - sum_(u, i) w_u log exp(s <p_u, z_i>) / sum_j exp(s <p_u, z_j>) / sum_(u, i) w_u + weight * objective(z, q)
 
-    with z the encoded texts of the step's items, q their collaborative embeddings, (u, i) the n links of these items, and s a
-    learned scale.
+    with z the encoded texts of the step's items, q their collaborative embeddings, (u, i) the links of these items, s a learned
+    scale, and ``w_u = 1 / sqrt(links of u here)``.
 
     Args:
         data: its training rows are learned from; items without any are left out.
         encoder: what is tuned; ``start`` puts its projection where training begins.
         texts: the text of every item (I strings).
-        items: collaborative embeddings (I, D), for example the ``catalogue()`` of a trained method.
+        method: trained on the same rows: its ``catalogue()`` are the items' embeddings q, its ``represent`` folds users in.
         objective: compares texts and embeddings of the same items.
         weight: of the objective.
         views: other renderings of all texts (see ``views/text.py``), each I strings.
@@ -133,7 +132,7 @@ class Align(nn.Module):
         data: Dataset,
         encoder: TextEncoder,
         texts: Sequence[str],
-        items: Tensor,
+        method: Any,
         objective: Objective | None = None,
         weight: float = 0.1,
         views: Sequence[Sequence[str]] = (),
@@ -146,8 +145,10 @@ class Align(nn.Module):
         for found in (texts, *views):
             if len(found) != count:
                 raise DataError(f"{len(found)} texts for {count} {data.target}s: give one for each, in the order of ids")
+        with torch.no_grad():
+            items = method.catalogue().detach().float()
         if tuple(items.shape) != (count, encoder.dim):
-            raise DataError(f"item embeddings have shape {tuple(items.shape)}, wanted {(count, encoder.dim)}")
+            raise DataError(f"the item embeddings have shape {tuple(items.shape)}, wanted {(count, encoder.dim)}")
         self.encoder, self.objective, self.weight, self.share = encoder, objective or Contrast(), weight, share
         self.count, self.renderings = count, 1 + len(views)
         self.texts = encoder.tokenise([t for found in (texts, *views) for t in found])
@@ -156,44 +157,47 @@ class Align(nn.Module):
         known = data.train.index[1].unique()
         self.fold = torch.full((count,), -1)
         self.fold[known[torch.randperm(len(known), generator=generator("cpu", seed))]] = torch.arange(len(known)) % folds
-        # What training never saw has no embedding: it must not speak in a history.
-        self.register_buffer(
-            "items", torch.where((self.fold >= 0).unsqueeze(1), items.detach().float().cpu(), 0.0), persistent=False
-        )
+        self.register_buffer("items", items, persistent=False)
         history = data.histories()
+        # The method is asked, not trained: it is no part of this module.
+        self._fold_in = [method.represent]
         self.register_buffer("users", torch.stack([self._without(history, f) for f in range(folds)]), persistent=False)
-        self.register_buffer("everyone", least_squares(history, self.items), persistent=False)
+        self.register_buffer("everyone", self._without(history, -1), persistent=False)
         self.links = _by_item(data.train, count)
         self.sampler = partial(FoldSampler, fold=self.fold)
         self._memo = Memo()
+        self._frozen: Tensor | None = None
 
     items: Tensor
     users: Tensor
     everyone: Tensor
 
     def _without(self, history: Histories, fold: int) -> Tensor:
-        """Users' vectors from what they chose outside ``fold``: (U, D)."""
-        kept = (self.fold != fold)[history.item]
-        offset = torch.cat([torch.zeros(1, dtype=torch.int64), kept.long().cumsum(0)])[history.offset]
-        return least_squares(
-            Histories(offset, history.item[kept]), torch.where((self.fold != fold).unsqueeze(1), self.items, 0.0)
-        )
+        """User vectors (B, D) from what they chose outside ``fold``; items that training never saw say nothing in any case."""
+        history = history.to(self.items.device)
+        of = self.fold.to(self.items.device)[history.item]
+        kept = (of != fold) & (of >= 0)
+        offset = torch.nn.functional.pad(kept.long().cumsum(0), (1, 0))[history.offset]
+        nobody = torch.full((len(offset) - 1,), -1, device=offset.device)
+        time = None if history.time is None else history.time[kept]
+        with torch.no_grad():
+            return self._fold_in[0](Query(nobody, Histories(offset, history.item[kept], time))).detach().float()
 
     def start(self, strength: float) -> None:
-        """Put the projection at the ridge regression of the embeddings on the texts as encoded now, and s where it fits best.
+        """Put the projection at the ridge regression of embeddings on texts as the frozen model has them, s where it fits best.
 
         ``min_W sum_i |q_i - W (s_i - mean s) - mean q|^2 + strength |W|^2`` over items with training rows; s minimises
         ``choose``.
         """
         known = self.fold >= 0
         with torch.no_grad():
-            s, q = self.sentences()[known.to(self.items.device)].double(), self.items[known.to(self.items.device)].double()
+            known = known.to(self.items.device)
+            s, q = self.frozen()[known].double(), self.items[known].double()
             centre, middle = s.mean(0), q.mean(0)
             system = (s - centre).T @ (s - centre)
             system.diagonal().add_(strength)
             w = torch.linalg.solve(system, (s - centre).T @ (q - middle)).T
-            self.encoder.projection.weight.copy_(w)
-            self.encoder.projection.bias.copy_(middle - w @ centre)
+            self.encoder.anchor(w, middle - w @ centre)
             z, seen = self.catalogue(), [(self.fold == f).nonzero().flatten() for f in range(len(self.users))]
             scales = torch.linspace(0, math.log(64), 25).tolist()
             self.log_scale.fill_(min(scales, key=lambda s: self._unlikely(s, z, seen)))
@@ -207,9 +211,19 @@ class Align(nn.Module):
 
     def sentences(self) -> Tensor:
         """All items' texts as the encoder gives them before the projection, without gradient or dropout: (I, width)."""
+        return self._memo(self.encoder.model, lambda: self._encoded(self.encoder.sentences))
+
+    def frozen(self) -> Tensor:
+        """The same without the adapter."""
+        if self._frozen is None:
+            self._frozen = self._encoded(self.encoder.frozen)
+        return self._frozen
+
+    @torch.no_grad()
+    def _encoded(self, encode: Callable[[Any], Tensor]) -> Tensor:
         training = self.encoder.training
         self.encoder.eval()
-        found = self._memo(self.encoder.model, lambda: self.encoder.sentences(self._texts(torch.arange(self.count))))
+        found = encode(self._texts(torch.arange(self.count)))
         self.encoder.train(training)
         return found
 
@@ -231,34 +245,36 @@ class Align(nn.Module):
         return self.texts.take(rows.to(self.items.device))
 
     def _choose(self, users: Tensor, item: Tensor, z: Tensor, links: Histories) -> Tensor:
-        """Mean over the links of ``item`` of -log of the share that the chosen text has among the texts ``z`` (B, D)."""
+        """-log of the share that a chosen text has among the texts ``z`` (B, D), over the links of ``item``.
+
+        A user with n links here weighs as sqrt n: who chose much knows more, but does not drown the others.
+        """
         chosen = links.take(item.to(links.item.device))
         user, row = chosen.item.to(z.device).unique(return_inverse=True)
-        logits = self.log_scale.exp() * users[user] @ z.float().T  # (users, B)
-        return multinomial(logits, row, chosen.rows.to(z.device)) * len(user) / max(1, len(row))
+        with torch.autocast(z.device.type, enabled=False):
+            share = (self.log_scale.exp() * users[user] @ z.float().T).log_softmax(1)  # (users, B)
+        weight = torch.bincount(row, minlength=len(user)).float().rsqrt()[row]
+        return -(weight * share[row, chosen.rows.to(z.device)]).sum() / weight.sum().clamp(min=1)
 
     @torch.no_grad()
     def surprise(self, relation: Relation) -> float:
         """The same loss on held-out links: users with their whole training history choose among the items of ``relation``."""
         item = relation.index[1].unique()
-        training = self.training
-        self.eval()
-        z = self.encoder(self._texts(item))
-        self.train(training)
-        return self._choose(self.everyone, item, z, _by_item(relation, self.count)).item()
+        return self._choose(self.everyone, item, self.catalogue()[item], _by_item(relation, self.count)).item()
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """The adapter learns at ``lr``, the projection, which begins at its optimum, at a third of it."""
-        rest = [*self.encoder.projection.parameters(), self.log_scale]
-        return [{"params": self.encoder.adapter(), "lr": lr}, {"params": rest, "lr": lr / 3, "weight_decay": 0.0}]
+        projection = {"params": list(self.encoder.projection.parameters()), "lr": lr / 3, "weight_decay": 0.0}
+        scale = {"params": [self.log_scale], "lr": 3 * lr, "weight_decay": 0.0}
+        return [{"params": self.encoder.adapter(), "lr": lr}, projection, scale]
 
     def catalogue(self) -> Tensor:
         """The vectors of all items by their texts alone: (I, D)."""
-        return self.encoder.projection(self.sentences())
+        return self.encoder.place(self.sentences(), self.frozen() if self.encoder.averaged else None)
 
     def represent(self, query: Query) -> Tensor:
         """User vectors (B, D), folded in from histories."""
-        return least_squares(query.history, self.items)
+        return self._without(query.history, -1)
 
     def score(self, query: Query) -> Tensor:
         """Scores of all items: (B, I)."""

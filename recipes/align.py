@@ -1,0 +1,196 @@
+"""Align a text encoder with how items are used, judge it on items nobody has touched, and save a Recommender.
+
+accelerate launch --config_file accelerate_config.yaml recipes/align.py
+accelerate launch --config_file accelerate_config.yaml recipes/align.py --data path/to/folder --seeds 0 1 2 --control
+
+A share of the items is held out, all their rows with them, and ranked among themselves for every user who met one. Beside the
+aligned encoder stand: chance, the popularity of what is written in one column, the frozen encoder, the frozen encoder with a
+ridge projection into the collaborative space, and, with --control, the same training on shuffled texts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from arguments import parse, run
+from transformers.utils import logging
+
+import hybridrec as hr
+from hybridrec.baselines.content import Chance, GroupPopularity, HistoryMean
+from hybridrec.data.split import ColdItems
+from hybridrec.data.text import render, rows_of
+from hybridrec.encoders.text import DEFAULT, TextEncoder
+from hybridrec.evaluation.significance import differences
+from hybridrec.methods.align import Align
+from hybridrec.training import make_accelerator
+from hybridrec.views.text import WordDrop
+
+RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0)
+ALIGNED, RIDGE, SHUFFLED = "aligned (LoRA)", "frozen + ridge", "aligned, texts shuffled"
+
+
+@dataclass
+class Arguments:
+    """What to align, and how."""
+
+    data: str = field(default="ml-100k", metadata={"help": "name, folder or Hub id of the data set"})
+    out: str = field(default="runs/align", metadata={"help": "folder of the saved Recommender, that of the first seed"})
+    report: str | None = field(default=None, metadata={"help": "JSON file for the table and its passports"})
+    seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "of split, start and batches; a run for each"})
+    control: bool = field(default=True, metadata={"help": "train on shuffled texts as well, for comparison"})
+    encoder: str = field(default=DEFAULT, metadata={"help": "a sentence-transformers model, by Hub id or path"})
+    item_template: str = field(default="prompts/item.j2", metadata={"help": "Jinja file that renders a row of items"})
+    query_template: str = field(default="prompts/query.j2", metadata={"help": "Jinja file that renders a prompt"})
+    column: str = field(default="genres", metadata={"help": "column of items whose words the popularity baseline reads"})
+    tokens: int | None = field(default=None, metadata={"help": "longer texts are cut; the model's own limit if none"})
+    dim: int = field(default=64, metadata={"help": "width of the collaborative space"})
+    rank: int = field(default=16, metadata={"help": "rank of the LoRA adapter"})
+    layers: int | None = field(default=None, metadata={"help": "adapt only the last so many blocks; all if none"})
+    mix: float = field(default=0.5, metadata={"help": "share of the tuned encoder beside the frozen one it began as"})
+    views: int = field(default=6, metadata={"help": "renderings of every item with words left out"})
+    share: float = field(default=0.8, metadata={"help": "how often one of them stands for the text"})
+    weight: float = field(default=0.1, metadata={"help": "of the contrast of items' texts and embeddings"})
+    epochs: int = field(default=6, metadata={"help": "passes over the items"})
+    batch_size: int = field(default=128, metadata={"help": "items of a step, all processes together"})
+    lr: float = field(default=3e-3, metadata={"help": "learning rate of the adapter"})
+    average: float = field(default=0.9, metadata={"help": "decay of the moving average of the weights"})
+
+
+def main() -> None:
+    """Run every seed, print the table, save the first seed's Recommender."""
+    args = parse(Arguments, __doc__, positional="data")
+    logging.disable_progress_bar()
+    accelerator = make_accelerator()
+    runs = [one(args, seed, accelerator, save=seed == args.seeds[0]) for seed in args.seeds]
+    if accelerator.is_main_process:
+        print(table(runs))
+        if args.report:
+            write(Path(args.report), runs)
+        print(f'\nsaved: {args.out}    ask it: python recipes/query.py "..."')
+    accelerator.end_training()
+
+
+def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dict[str, Any]:
+    """Every row of the table for one seed, as results by name."""
+    set_seed(seed)
+    data = hr.load(args.data, split=ColdItems(seed=seed))
+    rows, template = rows_of(data, data.target), Path(args.item_template).read_text(encoding="utf-8")
+    texts = render(template, rows)
+    views = [render(template, WordDrop(seed=seed * args.views + v)(rows)) for v in range(args.views)]
+    space = hr.IALS(data, dim=args.dim, unseen=1.0, ridge=10.0, power=0.0)
+    hr.fit(space, data, seed=seed)
+
+    def judge(method: Any, part: str = "test") -> Any:
+        return hr.evaluate(method, data, part=part, ks=(20,), candidates=data.cold(part))
+
+    def aligned(order: torch.Tensor) -> tuple[Align, Any]:
+        """A trained encoder of texts dealt to items in that order, and what the ridge projection it began with is worth."""
+        set_seed(seed)
+        encoder = TextEncoder(
+            args.encoder, args.dim, args.rank, 2.0 * args.rank, layers=args.layers, tokens=args.tokens, mix=args.mix
+        )
+        dealt = [[found[i] for i in order.tolist()] for found in (texts, *views)]
+        method = Align(data, encoder, dealt[0], space, weight=args.weight, views=dealt[1:], share=args.share, seed=seed)
+        method.to(accelerator.device)
+        begin(method, lambda m: judge(m, "valid").metrics["ndcg@20"])
+        start = judge(method)
+        hr.fit(
+            method,
+            data,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            lr=args.lr,
+            weight_decay=0.01,
+            clip=1.0,
+            average=args.average,
+            schedule=warm_cosine,
+            every=1,
+            patience=None,
+            validate=lambda m: judge(m, "valid").metrics["ndcg@20"],
+            seed=seed,
+            accelerator=accelerator,
+        )
+        return method, start
+
+    straight = torch.arange(len(texts))
+    results = {
+        "random": judge(Chance(data, seed)),
+        f"popularity of {args.column}": judge(GroupPopularity.by(data, args.column)),
+    }
+    method, start = aligned(straight)
+    frozen = TextEncoder(args.encoder, args.dim, rank=0, tokens=args.tokens).to(accelerator.device)
+    results["frozen, mean of history"] = judge(HistoryMean(data, frozen.embed(texts)[0]))
+    results |= {RIDGE: start, ALIGNED: judge(method)}
+    if args.control:
+        shuffled = straight[torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed))]
+        results[SHUFFLED] = judge(aligned(shuffled)[0])
+    if save and accelerator.is_main_process:
+        templates = {"item": template, "query": Path(args.query_template).read_text(encoding="utf-8")}
+        vectors = (method.sentences(), method.catalogue())
+        recommender = hr.Recommender(
+            space, data, method.encoder.cpu(), templates=templates, text_vectors=vectors, metrics=results[ALIGNED]
+        )
+        recommender.save_pretrained(args.out)
+    return results
+
+
+def begin(method: Align, value: Callable[[Align], float]) -> None:
+    """Start at the ridge projection that does best on the valid items."""
+    worth = {}
+    for strength in RIDGES:
+        method.start(strength)
+        worth[strength] = value(method)
+    method.start(max(worth, key=lambda strength: worth[strength]))
+
+
+def warm_cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """Five steps up, then half a cosine down to a twentieth."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda t: min(1.0, (t + 1) / 5) * max(0.05, 0.5 * (1 + math.cos(math.pi * t / steps)))
+    )
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Means over the seeds, and how far the aligned encoder is ahead, with the 95% interval of each seed."""
+    first = next(iter(runs[0].values())).passport
+    lines = [
+        f"{first['judged']['candidates']:,} of {first['data']['items']:,} items held out, ranked among themselves for "
+        f"{first['judged']['users']:,} users; {len(runs)} seed(s)",
+        f"{'':<28}{'recall@20':>10}{'ndcg@20':>10}   ndcg@20 of the aligned encoder, less this [95% of paired bootstrap]",
+    ]
+    for name in runs[0]:
+        mean = {m: sum(run[name].metrics[m] for run in runs) / len(runs) for m in ("recall@20", "ndcg@20")}
+        ahead = "  ".join(f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]" for d in lead(runs, name))
+        lines.append(f"{name:<28}{mean['recall@20']:>10.4f}{mean['ndcg@20']:>10.4f}   {ahead}")
+    return "\n".join(lines)
+
+
+def lead(runs: list[dict[str, Any]], name: str) -> list[Any]:
+    """For each seed, the mean over users of the aligned encoder's NDCG@20 less that of row ``name``; none for its own."""
+    if name == ALIGNED:
+        return []
+    pairs = (torch.stack([run[name].per_user["ndcg@20"], run[ALIGNED].per_user["ndcg@20"]], 1) for run in runs)
+    return [d.mean for pair in pairs for d in differences(pair, 0) if d is not None]
+
+
+def write(path: Path, runs: list[dict[str, Any]]) -> None:
+    """The table as data: every row of every seed with its passport."""
+    rows = [
+        {"row": name, "lead": [vars(d) for d in lead([run], name)], **result.passport}
+        for run in runs
+        for name, result in run.items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

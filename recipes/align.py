@@ -27,7 +27,8 @@ import hybridrec as hr
 from hybridrec.baselines.content import Chance, GroupPopularity, HistoryMean
 from hybridrec.data.split import ColdItems
 from hybridrec.data.text import render, rows_of
-from hybridrec.encoders.text import DEFAULT, TextEncoder
+from hybridrec.encoders.base import DEFAULT
+from hybridrec.encoders.text import TextEncoder
 from hybridrec.evaluation.significance import differences
 from hybridrec.methods.align import Align
 from hybridrec.training import make_accelerator

@@ -17,7 +17,8 @@ import hybridrec as hr
 from hybridrec.data.dataset import Feature
 from hybridrec.data.text import item_texts
 from hybridrec.data.writing import save_folder
-from hybridrec.encoders.text import DEFAULT, TextEncoder
+from hybridrec.encoders.base import DEFAULT
+from hybridrec.encoders.text import TextEncoder
 
 TOGETHER = 1024  # texts between two steps of the progress bar
 

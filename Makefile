@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: align test slow lint bench clean
 
 align: .venv/ready
-	$(LAUNCH) recipes/align.py
+	$(LAUNCH) recipes/align.py $(ARGS)
 
 test: .venv/ready
 	$(BIN)/python -m pytest

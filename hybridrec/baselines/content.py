@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from hybridrec.data.batches import Query
+from hybridrec.data.batches import Query, generator
 from hybridrec.errors import DataError
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
+
+
+class Chance(nn.Module):
+    """Scores drawn at random, different for every user and item: what knowing nothing gives.
+
+    Shapes: ``users`` (U + 1, 16), the last for users never seen; ``items`` (I, 16).
+    """
+
+    users: Tensor
+    items: Tensor
+
+    def __init__(self, data: Dataset, seed: int = 0) -> None:
+        super().__init__()
+        random = generator("cpu", seed)
+        self.register_buffer("users", torch.randn(data.sides["user"] + 1, 16, generator=random))
+        self.register_buffer("items", torch.randn(data.sides["item"], 16, generator=random))
+
+    def catalogue(self) -> Tensor:
+        """Item vectors (I, 16)."""
+        return self.items
+
+    def represent(self, query: Query) -> Tensor:
+        """User vectors (B, 16)."""
+        return self.users[query.user]
+
+    def score(self, query: Query) -> Tensor:
+        """Scores of all items: (B, I)."""
+        return self.represent(query) @ self.catalogue().T
 
 
 class HistoryMean(nn.Module):
@@ -73,6 +102,19 @@ class GroupPopularity(nn.Module):
         n.index_add_(0, item[told], torch.ones_like(one[group[told]]))
         mean = torch.where(n > 0, score / n, count[known].mean())
         self.register_buffer("popularity", mean.float().unsqueeze(1))
+
+    @classmethod
+    def by(cls, data: Dataset, column: str) -> GroupPopularity:
+        """Groups as ``column`` of the items' table names them: lists, or strings cut at bars, commas, arrows, else spaces.
+
+        A table without that column makes one group of all items.
+        """
+        table = data.tables.get(data.target)
+        cells = table[column].to_pylist() if table is not None and column in table.column_names else []
+        marked = any(isinstance(cell, str) and re.search(r"[|,>]", cell) for cell in cells)
+        cut = re.compile(r"\s*[|,>]\s*" if marked else r"\s+")
+        lists = [cut.split(cell) if isinstance(cell, str) else [str(x) for x in cell or ()] for cell in cells]
+        return cls(data, [[g for g in of if g] for of in lists] or [[]] * data.counts[data.target])
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, 1)."""

@@ -1,9 +1,12 @@
 """The frozen controls of text methods."""
 
+from dataclasses import replace
+
+import pyarrow as pa
 import pytest
 import torch
 
-from hybridrec.baselines.content import GroupPopularity, HistoryMean
+from hybridrec.baselines.content import Chance, GroupPopularity, HistoryMean
 from hybridrec.data.batches import Histories, Query
 from hybridrec.data.dataset import Dataset, Ids, Relation
 from hybridrec.errors import DataError
@@ -39,3 +42,22 @@ def test_group_popularity_by_hand(small):
     with pytest.raises(DataError, match="2 lists of groups for 5 items"):
         GroupPopularity(small, groups[:2])
     assert GroupPopularity(small, [[]] * 5).popularity.flatten().tolist() == [2.0] * 5
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [["a", "a b", "b", "b a new", None], ["a", "a|b", "b", "b|a|new", ""], ["a", "a > b", "b", "b > a > new", "new"],
+     [["a"], ["a", "b"], ["b"], ["b", "a", "new"], []]],
+)  # fmt: skip
+def test_groups_are_read_from_a_column(small, cells):
+    told = replace(small, tables={"item": pa.table({"item_id": range(5), "genres": cells})})
+    assert GroupPopularity.by(told, "genres").popularity.flatten().tolist() == [2.5, 2.0, 1.5, 2.0, 2.0]
+    assert GroupPopularity.by(told, "colour").popularity.flatten().tolist() == [2.0] * 5
+    assert GroupPopularity.by(small, "genres").popularity.flatten().tolist() == [2.0] * 5
+
+
+def test_chance_differs_by_user_and_seed_and_knows_nobody(small):
+    asked = Query(torch.tensor([0, 1, -1]), Histories.lists([[0], [0], [0]]))
+    one, two = Chance(small).score(asked), Chance(small, seed=1).score(asked)
+    assert one.shape == (3, 5) and not torch.equal(one[0], one[1]) and not torch.equal(one, two)
+    assert torch.equal(one, Chance(small).score(asked))

@@ -52,8 +52,9 @@ def gini(exposure: Tensor) -> float:
 
 
 def self_information(popularity: Tensor, users: int) -> Tensor:
-    """What naming each item tells, in bits: ``-log2((count + 1) / (users + 1))`` (I,); one added, so that it is finite.
+    """What naming each item tells, in bits: ``-log2((count + 1) / (users + 1))`` (I,); one added, so that it is finite, and
+    counts above the number of users (repeated rows) taken for it, so that it is not negative.
 
     Its mean over a list is the list's novelty (Zhou et al. 2010, PNAS 107, "surprisal").
     """
-    return -((popularity.double() + 1) / (users + 1)).log2()
+    return -((popularity.clamp(max=users).double() + 1) / (users + 1)).log2()

@@ -105,7 +105,7 @@ def _of_the_catalogue(lists: Tensor, information: Tensor, ks: tuple[int, ...]) -
         named = lists[:, :k][lists[:, :k] >= 0]
         exposure = torch.bincount(named, minlength=len(information))
         result[f"coverage@{k}"], result[f"gini@{k}"] = coverage(exposure), gini(exposure)
-        result[f"novelty@{k}"] = information[named].mean().item()
+        result[f"novelty@{k}"] = information[named].mean().item() if len(named) else 0.0
     return result
 
 
@@ -137,7 +137,7 @@ def _rank(method: Any, case: Case, k: int, chunk: int | None) -> Tensor:
         dist.all_reduce(bad, dist.ReduceOp.MAX)
         dist.all_reduce(lists)
     if bad.item():
-        who = f"{case.source} {case.ids[int(bad) - 1].item()!r}"
+        who = f"{case.source} {case.ids.tolist()[int(bad) - 1]!r}"
         raise ScoreError(f"{type(method).__name__} scores NaN for {who}; NaN has no rank: look for it in the weights")
     return lists.cpu()
 

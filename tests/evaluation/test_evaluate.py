@@ -129,6 +129,12 @@ def test_an_item_scored_minus_infinity_is_never_named(hand):
     assert result.lists.tolist() == [[4, -1, -1], [4, -1, -1]]
 
 
+def test_a_method_that_names_nothing(hand, tmp_path):
+    result = evaluate(Table(torch.full((3, 6), -torch.inf)), hand)
+    assert set(result.lists.flatten().tolist()) == {-1} and result.metrics["recall@10"] == result.metrics["novelty@10"] == 0
+    result.save(tmp_path / "cell")
+
+
 def test_nan_and_wrong_shapes_name_the_method(hand):
     scores = torch.rand(3, 6)
     scores[1, 5] = torch.nan

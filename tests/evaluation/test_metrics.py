@@ -72,4 +72,4 @@ def test_exposure():
 
 
 def test_self_information():
-    assert self_information(torch.tensor([7, 0]), 7).tolist() == pytest.approx([0, 3])
+    assert self_information(torch.tensor([7, 0, 9]), 7).tolist() == pytest.approx([0, 3, 0])

@@ -10,7 +10,6 @@ ridge projection into the collaborative space, and, with --control, the same tra
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,20 +20,21 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from arguments import parse, run
+from leads import table, write
 from transformers.utils import logging
 
 import hybridrec as hr
-from hybridrec.baselines.content import Chance, GroupPopularity, HistoryMean
+from hybridrec.baselines.content import Chance, GroupPopularity, HistoryMean, KernelRidge
 from hybridrec.data.split import ColdItems
 from hybridrec.data.text import render, rows_of
 from hybridrec.encoders.base import DEFAULT
 from hybridrec.encoders.text import TextEncoder
-from hybridrec.evaluation.significance import differences
 from hybridrec.methods.align import Align
 from hybridrec.training import make_accelerator
 from hybridrec.views.text import WordDrop
 
 RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0)
+KERNELS = [(gamma, ridge) for gamma in (0.25, 0.5, 1.0, 2.0) for ridge in (0.1, 0.3, 1.0, 3.0)]
 ALIGNED, RIDGE, SHUFFLED = "aligned (LoRA)", "frozen + ridge", "aligned, texts shuffled"
 
 
@@ -47,6 +47,7 @@ class Arguments:
     report: str | None = field(default=None, metadata={"help": "JSON file for the table and its passports"})
     seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "of split, start and batches; a run for each"})
     control: bool = field(default=True, metadata={"help": "train on shuffled texts as well, for comparison"})
+    train: bool = field(default=True, metadata={"help": "without, only rows that need no training, and nothing is saved"})
     encoder: str = field(default=DEFAULT, metadata={"help": "a sentence-transformers model, by Hub id or path"})
     item_template: str = field(default="prompts/item.j2", metadata={"help": "Jinja file that renders a row of items"})
     query_template: str = field(default="prompts/query.j2", metadata={"help": "Jinja file that renders a prompt"})
@@ -72,10 +73,11 @@ def main() -> None:
     accelerator = make_accelerator()
     runs = [one(args, seed, accelerator, save=seed == args.seeds[0]) for seed in args.seeds]
     if accelerator.is_main_process:
-        print(table(runs))
+        print(table(runs, ALIGNED))
         if args.report:
-            write(Path(args.report), runs)
-        print(f'\nsaved: {args.out}    ask it: python recipes/query.py "..."')
+            write(Path(args.report), runs, ALIGNED)
+        if args.train:
+            print(f'\nsaved: {args.out}    ask it: python recipes/query.py "..."')
     accelerator.end_training()
 
 
@@ -115,7 +117,7 @@ def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dic
             schedule=warm_cosine,
             every=1,
             patience=None,
-            validate=lambda m: judge(m, "valid").metrics["ndcg@20"],
+            validate=lambda m: judge(Few(m, data.cold("valid")), "valid").metrics["ndcg@20"],
             seed=seed,
             accelerator=accelerator,
         )
@@ -126,9 +128,12 @@ def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dic
         "random": judge(Chance(data, seed)),
         f"popularity of {args.column}": judge(GroupPopularity.by(data, args.column)),
     }
+    plain = TextEncoder(args.encoder, args.dim, rank=0, tokens=args.tokens).to(accelerator.device).embed(texts)[0]
+    results["frozen, mean of history"] = judge(HistoryMean(data, plain))
+    results["frozen + kernel ridge"] = judge(bent(data, plain, space, lambda m: judge(m, "valid").metrics["ndcg@20"]))
+    if not args.train:
+        return results
     method, start = aligned(straight)
-    frozen = TextEncoder(args.encoder, args.dim, rank=0, tokens=args.tokens).to(accelerator.device)
-    results["frozen, mean of history"] = judge(HistoryMean(data, frozen.embed(texts)[0]))
     results |= {RIDGE: start, ALIGNED: judge(method)}
     if args.control:
         shuffled = straight[torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed))]
@@ -143,6 +148,19 @@ def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dic
     return results
 
 
+class Few:
+    """An encoder asked for some items alone: what is not ranked need not be encoded."""
+
+    def __init__(self, method: Align, items: torch.Tensor) -> None:
+        self.method, self.items = method, items
+        self.represent, self.score = method.represent, method.score
+
+    def catalogue(self) -> torch.Tensor:
+        """Item vectors (I, D), zero where not asked for."""
+        found = self.method.vectors(self.items)
+        return found.new_zeros(self.method.count, found.shape[1]).index_copy_(0, self.items.to(found.device), found)
+
+
 def begin(method: Align, value: Callable[[Align], float]) -> None:
     """Start at the ridge projection that does best on the valid items."""
     worth = {}
@@ -152,45 +170,16 @@ def begin(method: Align, value: Callable[[Align], float]) -> None:
     method.start(max(worth, key=lambda strength: worth[strength]))
 
 
+def bent(data: hr.Dataset, plain: torch.Tensor, space: Any, value: Callable[[Any], float]) -> KernelRidge:
+    """The kernel ridge regression that does best on the valid items."""
+    return max((KernelRidge(data, plain, space, *point) for point in KERNELS), key=value)
+
+
 def warm_cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
     """Five steps up, then half a cosine down to a twentieth."""
     return torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda t: min(1.0, (t + 1) / 5) * max(0.05, 0.5 * (1 + math.cos(math.pi * t / steps)))
     )
-
-
-def table(runs: list[dict[str, Any]]) -> str:
-    """Means over the seeds, and how far the aligned encoder is ahead, with the 95% interval of each seed."""
-    first = next(iter(runs[0].values())).passport
-    lines = [
-        f"{first['judged']['candidates']:,} of {first['data']['items']:,} items held out, ranked among themselves for "
-        f"{first['judged']['users']:,} users; {len(runs)} seed(s)",
-        f"{'':<28}{'recall@20':>10}{'ndcg@20':>10}   ndcg@20 of the aligned encoder, less this [95% of paired bootstrap]",
-    ]
-    for name in runs[0]:
-        mean = {m: sum(run[name].metrics[m] for run in runs) / len(runs) for m in ("recall@20", "ndcg@20")}
-        ahead = "  ".join(f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]" for d in lead(runs, name))
-        lines.append(f"{name:<28}{mean['recall@20']:>10.4f}{mean['ndcg@20']:>10.4f}   {ahead}")
-    return "\n".join(lines)
-
-
-def lead(runs: list[dict[str, Any]], name: str) -> list[Any]:
-    """For each seed, the mean over users of the aligned encoder's NDCG@20 less that of row ``name``; none for its own."""
-    if name == ALIGNED:
-        return []
-    pairs = (torch.stack([run[name].per_user["ndcg@20"], run[ALIGNED].per_user["ndcg@20"]], 1) for run in runs)
-    return [d.mean for pair in pairs for d in differences(pair, 0) if d is not None]
-
-
-def write(path: Path, runs: list[dict[str, Any]]) -> None:
-    """The table as data: every row of every seed with its passport."""
-    rows = [
-        {"row": name, "lead": [vars(d) for d in lead([run], name)], **result.passport}
-        for run in runs
-        for name, result in run.items()
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

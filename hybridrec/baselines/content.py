@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -123,6 +123,42 @@ class GroupPopularity(nn.Module):
     def represent(self, query: Query) -> Tensor:
         """User vectors (B, 1), all alike."""
         return self.popularity.new_ones(len(query.user), 1)
+
+    def score(self, query: Query) -> Tensor:
+        """Scores of all items: (B, I)."""
+        return self.represent(query) @ self.catalogue().T
+
+
+class KernelRidge(nn.Module):
+    """An item stands where kernel ridge regression on frozen text vectors puts it among a method's item vectors.
+
+    ``Z = K(F, F_T) (K(F_T, F_T) + ridge)^-1 (Q_T - mean) + mean`` with ``K(f, g) = exp(-gamma |f - g|^2)`` over centred unit
+    vectors, T the items with training rows and Q their vectors in ``method`` (Saunders, Gammerman & Vovk 1998, ICML). Users
+    are folded in by ``method`` from their histories.
+    Shapes: ``sentences`` (I, S); ``items`` (I, D).
+    """
+
+    items: Tensor
+
+    def __init__(self, data: Dataset, sentences: Tensor, method: Any, gamma: float = 1.0, ridge: float = 1.0) -> None:
+        super().__init__()
+        f = HistoryMean(data, sentences.cpu()).items.double()
+        known = data.train.index[1].unique()
+        q = method.catalogue().detach().cpu().double()[known]
+        kernel = (-gamma * torch.cdist(f, f[known]).square()).exp()  # (I, T)
+        system = kernel[known]
+        system.diagonal().add_(ridge)
+        weight = torch.cholesky_solve(q - q.mean(0), torch.linalg.cholesky(system))
+        self.register_buffer("items", (kernel @ weight + q.mean(0)).float())
+        self._fold_in = [method.represent]  # the method is asked, and is no part of this module
+
+    def catalogue(self) -> Tensor:
+        """Item vectors (I, D)."""
+        return self.items
+
+    def represent(self, query: Query) -> Tensor:
+        """User vectors (B, D), folded in from histories."""
+        return self._fold_in[0](Query(torch.full_like(query.user, -1), query.history)).cpu()
 
     def score(self, query: Query) -> Tensor:
         """Scores of all items: (B, I)."""

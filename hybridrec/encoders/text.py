@@ -128,6 +128,10 @@ class TextEncoder(nn.Module):
         """The adapter's parameters."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
+    def untouched(self) -> bool:
+        """Whether the adapter is as it began, and so changes nothing: B is still zero."""
+        return not any(p.any() for name, p in self.model.named_parameters() if "lora_B" in name)
+
     def tokenise(self, texts: Sequence[str]) -> Texts:
         """Texts as tokens, on the encoder's device: done once, taken from many times."""
         tokens = self.model.tokenizer(list(texts), truncation=True, max_length=self.tokens)["input_ids"] if texts else []

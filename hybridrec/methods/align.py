@@ -216,14 +216,14 @@ class Align(nn.Module):
     def frozen(self) -> Tensor:
         """The same without the adapter."""
         if self._frozen is None:
-            self._frozen = self._encoded(self.encoder.frozen)
+            self._frozen = self.sentences() if self.encoder.untouched() else self._encoded(self.encoder.frozen)
         return self._frozen
 
     @torch.no_grad()
-    def _encoded(self, encode: Callable[[Any], Tensor]) -> Tensor:
+    def _encoded(self, encode: Callable[[Any], Tensor], items: Tensor | None = None) -> Tensor:
         training = self.encoder.training
         self.encoder.eval()
-        found = encode(self._texts(torch.arange(self.count)))
+        found = encode(self._texts(torch.arange(self.count) if items is None else items))
         self.encoder.train(training)
         return found
 
@@ -260,7 +260,7 @@ class Align(nn.Module):
     def surprise(self, relation: Relation) -> float:
         """The same loss on held-out links: users with their whole training history choose among the items of ``relation``."""
         item = relation.index[1].unique()
-        return self._choose(self.everyone, item, self.catalogue()[item], _by_item(relation, self.count)).item()
+        return self._choose(self.everyone, item, self.vectors(item), _by_item(relation, self.count)).item()
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """The adapter learns at ``lr``, the projection, which begins at its optimum, at a third of it."""
@@ -271,6 +271,12 @@ class Align(nn.Module):
     def catalogue(self) -> Tensor:
         """The vectors of all items by their texts alone: (I, D)."""
         return self.encoder.place(self.sentences(), self.frozen() if self.encoder.averaged else None)
+
+    def vectors(self, items: Tensor) -> Tensor:
+        """Those of ``items`` (n,) alone, (n, D), at the cost of encoding no others."""
+        items = items.to(self.items.device)
+        some = self._encoded(self.encoder.sentences, items)
+        return self.encoder.place(some, self.frozen()[items] if self.encoder.averaged else None)
 
     def represent(self, query: Query) -> Tensor:
         """User vectors (B, D), folded in from histories."""

@@ -61,3 +61,22 @@ def test_chance_differs_by_user_and_seed_and_knows_nobody(small):
     one, two = Chance(small).score(asked), Chance(small, seed=1).score(asked)
     assert one.shape == (3, 5) and not torch.equal(one[0], one[1]) and not torch.equal(one, two)
     assert torch.equal(one, Chance(small).score(asked))
+
+
+def test_kernel_ridge_is_that_of_scikit_learn(planted):
+    data = planted
+    from sklearn.kernel_ridge import KernelRidge as Reference
+
+    from hybridrec.baselines.content import KernelRidge
+
+    sentences = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
+    space = torch.nn.Module()
+    q = torch.randn(40, 3, generator=torch.Generator().manual_seed(2))
+    space.catalogue, space.represent = lambda: q, lambda query: q[query.history.item[query.history.offset[:-1]]]
+    found = KernelRidge(data, sentences, space, gamma=0.7, ridge=0.4)
+    known = data.train.index[1].unique()
+    f = HistoryMean(data, sentences).items.numpy()
+    wanted = Reference(alpha=0.4, kernel="rbf", gamma=0.7).fit(f[known], (q[known] - q[known].mean(0)).numpy()).predict(f)
+    torch.testing.assert_close(found.catalogue(), torch.as_tensor(wanted).float() + q[known].mean(0), atol=1e-5, rtol=1e-5)
+    query = Query(torch.tensor([0, -1]), data.histories().take(torch.tensor([0, 1])))
+    assert found.score(query).shape == (2, 40)

@@ -46,6 +46,7 @@ class Arguments:
     out: str = field(default="runs/align", metadata={"help": "folder of the saved Recommender, that of the first seed"})
     report: str | None = field(default=None, metadata={"help": "JSON file for the table and its passports"})
     seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "of split, start and batches; a run for each"})
+    cold: bool = field(default=True, metadata={"help": "hold items out; without, all items are ranked on the data's own split"})
     control: bool = field(default=True, metadata={"help": "train on shuffled texts as well, for comparison"})
     train: bool = field(default=True, metadata={"help": "without, only rows that need no training, and nothing is saved"})
     encoder: str = field(default=DEFAULT, metadata={"help": "a sentence-transformers model, by Hub id or path"})
@@ -84,7 +85,7 @@ def main() -> None:
 def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dict[str, Any]:
     """Every row of the table for one seed, as results by name."""
     set_seed(seed)
-    data = hr.load(args.data, split=ColdItems(seed=seed))
+    data = hr.load(args.data, split=ColdItems(seed=seed) if args.cold else None)
     rows, template = rows_of(data, data.target), Path(args.item_template).read_text(encoding="utf-8")
     texts = render(template, rows)
     views = [render(template, WordDrop(seed=seed * args.views + v)(rows)) for v in range(args.views)]
@@ -92,7 +93,7 @@ def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dic
     hr.fit(space, data, seed=seed)
 
     def judge(method: Any, part: str = "test") -> Any:
-        return hr.evaluate(method, data, part=part, ks=(20,), candidates=data.cold(part))
+        return hr.evaluate(method, data, part=part, ks=(20,), candidates=data.cold(part) if args.cold else None)
 
     def aligned(order: torch.Tensor) -> tuple[Align, Any]:
         """A trained encoder of texts dealt to items in that order, and what the ridge projection it began with is worth."""
@@ -117,7 +118,7 @@ def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dic
             schedule=warm_cosine,
             every=1,
             patience=None,
-            validate=lambda m: judge(Few(m, data.cold("valid")), "valid").metrics["ndcg@20"],
+            validate=lambda m: judge(Few(m, data.cold("valid")) if args.cold else m, "valid").metrics["ndcg@20"],
             seed=seed,
             accelerator=accelerator,
         )
@@ -128,6 +129,10 @@ def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dic
         "random": judge(Chance(data, seed)),
         f"popularity of {args.column}": judge(GroupPopularity.by(data, args.column)),
     }
+    if not args.cold:
+        graph = hr.LightGCN(data, dim=args.dim, depth=2)
+        hr.fit(graph, data, epochs=300, lr=2e-3, patience=6, seed=seed, accelerator=accelerator)
+        results |= {"iALS": judge(space), "LightGCN": judge(graph)}
     plain = TextEncoder(args.encoder, args.dim, rank=0, tokens=args.tokens).to(accelerator.device).embed(texts)[0]
     results["frozen, mean of history"] = judge(HistoryMean(data, plain))
     results["frozen + kernel ridge"] = judge(bent(data, plain, space, lambda m: judge(m, "valid").metrics["ndcg@20"]))

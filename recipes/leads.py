@@ -15,8 +15,8 @@ def table(runs: list[dict[str, Result]], judged: str) -> str:
     """Means over the seeds, and how far row ``judged`` is ahead, with the 95% interval of each seed."""
     first = next(iter(runs[0].values())).passport
     lines = [
-        f"{first['judged']['candidates']:,} of {first['data']['items']:,} items held out, ranked among themselves for "
-        f"{first['judged']['users']:,} users; {len(runs)} seed(s)",
+        f"{first['judged']['candidates']:,} of {first['data']['items']:,} items ranked for {first['judged']['users']:,} users, "
+        f"split {first['split']['name']}; {len(runs)} seed(s)",
         f"{'':<28}{'recall@20':>10}{'ndcg@20':>10}   ndcg@20 of {judged}, less this [95% of paired bootstrap]",
     ]
     for name in runs[0]:

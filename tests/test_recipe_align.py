@@ -55,6 +55,7 @@ def test_one_process_ends_with_a_table_and_an_artifact_that_answers(inputs, sing
         "random",
         "popularity of title",
         "frozen, mean of history",
+        "frozen + kernel ridge",
         "frozen + ridge",
         "aligned (LoRA)",
         "aligned, texts shuffled",

@@ -74,7 +74,8 @@ def tune(label: str, space: dict[str, Any], data: hr.Dataset, args: Tune, storag
     name = f"{data.name}/{label}/{hashlib.blake2b(question.encode(), digest_size=6).hexdigest()}"
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
     done = finished(study)
-    study.sampler = optuna.samplers.TPESampler(seed=args.seed + len(done))
+    # Arguments are drawn together, after few blind trials: a ridge means little without the weight of what is unseen.
+    study.sampler = optuna.samplers.TPESampler(seed=args.seed + len(done), multivariate=True, n_startup_trials=6)
 
     def objective(trial: optuna.Trial) -> float:
         point = suggest(trial, {"arguments": space.get("arguments") or {}, "fit": space.get("fit") or {}})

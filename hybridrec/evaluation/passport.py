@@ -35,9 +35,9 @@ def passport(
 ) -> dict[str, Any]:
     """The record of ``result``, as JSON.
 
-    ``training`` is what ``fit`` left on the method (seed, epochs, seconds, peak memory, settings), None where it was not
-    trained by ``fit``. ``tuning`` is for who tuned it to fill in: trials, minutes. ``git`` is the revision of the package's
-    own repository, None where it was installed from a release.
+    ``data.order`` is that of histories. ``training`` is what ``fit`` left on the method (seed, epochs, seconds, peak memory,
+    settings), None where it was not trained by ``fit``. ``tuning`` is for who tuned it to fill in: trials, minutes. ``git``
+    is the revision of the package's own repository, None where it was installed from a release.
     """
     fitted = getattr(method, "fitted", None)
     return {
@@ -48,6 +48,7 @@ def passport(
             "users": data.sides["user"],
             "items": data.sides["item"],
             "rows": {"train": len(data.train), **{name: len(r) for name, r in data.heldout.items()}},
+            "order": "file" if data.train.time is None else "time, ties in file order",
         },
         "split": None if data.split is None else {"name": data.split.name, "arguments": describe(data.split.arguments)},
         "part": part,

@@ -23,6 +23,7 @@ def test_a_trained_method(planted):
     record = evaluate(method, planted, protocol=SEQUENTIAL).passport
     assert record["data"]["name"] == "planted" and record["data"]["fingerprint"] == planted.fingerprint
     assert record["data"]["rows"] == {"train": 600, "valid": 60, "test": 60}
+    assert record["data"]["order"] == "time, ties in file order"
     assert record["split"] == {"name": "planted", "arguments": {"seed": 0}}
     assert record["part"] == "test" and record["protocol"]["input"] == ["train", "valid"]
     assert record["method"]["class"] == "hybridrec.methods.lightgcn.LightGCN"

@@ -1,0 +1,115 @@
+"""Histories as sequences: cut to a window, shifted by a step, and the sampler that draws them.
+
+The order of a history is that of its times; entries of one time keep the order of the file they came from. Nothing here is
+padded: a batch is the entries it has, in CSR, whatever the longest history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hybridrec.data.batches import Histories, Plan, Rows, Sampler
+
+if TYPE_CHECKING:
+    from hybridrec.data.dataset import Dataset
+
+
+def last(history: Histories, window: int) -> Histories:
+    """Each row's last ``window`` entries."""
+    back = history.offset[1:][history.rows] - torch.arange(len(history.item), device=history.item.device)
+    return kept(history, back <= window)
+
+
+def kept(history: Histories, entries: Tensor) -> Histories:
+    """Each row's entries where ``entries`` (n,) is True; a row may be left empty."""
+    count = torch.bincount(history.rows[entries], minlength=len(history.offset) - 1)
+    time = None if history.time is None else history.time[entries]
+    return Histories(F.pad(count.cumsum(0), (1, 0)), history.item[entries], time)
+
+
+def places(history: Histories) -> Tensor:
+    """How many entries of its row stand before each entry: (n,)."""
+    return torch.arange(len(history.item), device=history.item.device) - history.offset[history.rows]
+
+
+def shifted(history: Histories, start: int) -> Histories:
+    """What is read where each entry is to be foretold: its row's entry before it, or ``start`` where it is the first."""
+    item = history.item.roll(1)
+    item[history.offset[:-1][history.lengths > 0]] = start
+    return Histories(history.offset, item)
+
+
+def prepended(history: Histories, item: int) -> Histories:
+    """The histories with ``item`` before the first entry of every row, empty ones too."""
+    return _inserted(history, item, 1)
+
+
+def appended(history: Histories, item: int) -> Histories:
+    """The histories with ``item`` after the last entry of every row, empty ones too."""
+    return _inserted(history, item, 0)
+
+
+def _inserted(history: Histories, item: int, before: int) -> Histories:
+    offset = history.offset + torch.arange(len(history.offset), device=history.offset.device)
+    entries = torch.full((int(offset[-1]),), item, device=history.item.device)
+    entries[torch.arange(len(history.item), device=history.item.device) + history.rows + before] = history.item
+    return Histories(offset, entries)
+
+
+def newest(history: Histories) -> Tensor:
+    """The place of each row's last entry among all entries: (B,). Rows must not be empty."""
+    return history.offset[1:] - 1
+
+
+class HistorySampler(Sampler):
+    """Windows of at most ``window`` entries of training histories, each once an epoch; the rows of a batch by length.
+
+    A history longer than the window gives its last entries; with a ``stride``, further windows that end so many entries
+    earlier each, until its first entry has been in one. Histories of fewer than ``shortest`` entries are left out.
+    Rows of like length stand together, as encoders want them; which rows share a batch does not depend on their length.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        batch_size: int = 256,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        window: int = 50,
+        stride: int | None = None,
+        shortest: int = 2,
+    ) -> None:
+        if window < 1 or (stride is not None and stride < 1):
+            raise ValueError(f"window and stride must be at least 1, not {window} and {stride}")
+        self.history, self.window = data.histories().to(device), window
+        length = self.history.lengths
+        user = (length >= shortest).nonzero().flatten()
+        further = torch.zeros_like(user) if stride is None else (length[user] - window).clamp(min=0) + stride - 1
+        count = 1 + (further if stride is None else further // stride)
+        self.user = torch.repeat_interleave(user, count)
+        step = torch.arange(len(self.user), device=user.device) - torch.repeat_interleave(count.cumsum(0) - count, count)
+        self.end = self.history.offset[1:][self.user] - step * (stride or 0)
+        self.length = torch.minimum(self.end - self.history.offset[self.user], self.end.new_tensor(window))
+        self.plan = Plan(len(self.user), batch_size, seed)
+
+    def epoch(self, epoch: int, rank: int = 0, world: int = 1, start: int = 0) -> Iterator[Rows]:
+        """Batches of epoch ``epoch`` from batch ``start`` on, the share of process ``rank``."""
+        order = self.plan.order(epoch, self.user.device)
+        for step in range(start, self.plan.steps):
+            batch = order[self.plan.edge(step) : self.plan.edge(step + 1)]
+            mine = self.plan.mine(step, rank, world)
+            batch = batch[self.length[batch].argsort(stable=True)][rank :: mine.step]
+            yield Rows(self.user[batch], self.take(batch))
+
+    def take(self, windows: Tensor) -> Histories:
+        """The entries of ``windows`` (B,)."""
+        length = self.length[windows]
+        offset = F.pad(length.cumsum(0), (1, 0))
+        shift = torch.repeat_interleave(self.end[windows] - offset[1:], length, output_size=int(offset[-1]))
+        entries = torch.arange(len(shift), device=shift.device) + shift
+        return Histories(offset, self.history.item[entries])

@@ -21,6 +21,7 @@ ALLOWED = {
     "training": {"average", "data", "evaluation", *SHARED},
     "diagnostics": {"data", "evaluation", "losses", *SHARED},
     "evaluation": {"data", "evaluation", *SHARED},
+    "doctor": {"data", "doctor", "evaluation", *SHARED},
 }
 
 

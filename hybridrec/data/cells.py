@@ -122,7 +122,7 @@ def times(columns: Columns, column: str = "timestamp") -> np.ndarray:
             raise fault(columns, column, int(np.isinf(values).argmax()), "infinite timestamp; correct or drop the row")
         return values
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _floats(_parse(columns, column, data, _moment, "wanted a number or an ISO 8601 date and time; correct the cell"))
+        return _floats(_parse(columns, column, data, moment, "wanted a number or an ISO 8601 date and time; correct the cell"))
     if pa.types.is_null(kind):
         return np.full(len(data), np.nan)
     raise DataError(f"{columns.name}, column {column!r}: timestamps are {kind}, wanted numbers, dates or ISO 8601 strings")
@@ -142,11 +142,12 @@ def _float(text: str) -> float:
     return float(text)
 
 
-def _moment(text: str) -> float:
+def moment(text: str) -> float:
+    """Seconds since 1970, of a number or an ISO 8601 date and time (UTC where it names no zone). Raises ValueError."""
     if re.fullmatch(r"-?\d{1,19}(\.\d+)?([eE][+-]?\d+)?", text):
         return float(text)
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def _parse(columns: Columns, column: str, data: pa.ChunkedArray, read: Callable[[str], float], wanted: str) -> pa.ChunkedArray:

@@ -34,19 +34,25 @@ def load(
     counts, and where there is none, ``RandomSplit()``. ``cache`` is where named data sets are kept (``~/.cache/hybridrec``).
     A folder holds CSV, TSV, JSON lines or RecBole's atomic files as well. Raises DataError naming file, column, row, remedy.
     """
+    name, path = str(name_or_path), Path(name_or_path).expanduser()
+    if name not in SOURCES and not path.is_dir() and re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not path.parent.is_dir():
+        from hybridrec.data.hub import hub_features, hub_files
+
+        return assemble(hub_files(name), name, goal, split, hub_features(name))
+    path = locate(name_or_path, cache)
+    return assemble(read_folder(path), path.resolve().name, goal, split, find_features(path))
+
+
+def locate(name_or_path: str | Path, cache: str | Path | None = None) -> Path:
+    """The folder of that name, fetched into ``cache`` if it is a named data set. Raises DataError where there is none."""
     path = Path(name_or_path).expanduser()
     if str(name_or_path) in SOURCES:
         if path.is_dir():
             logger.warning("%s: the named data set, not the folder of that name here; write ./%s for that", path, path)
-        path = fetch(str(name_or_path), cache)
+        return fetch(str(name_or_path), cache)
     if path.is_dir():
-        return assemble(read_folder(path), path.resolve().name, goal, split, find_features(path))
-    name = str(name_or_path)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not path.parent.is_dir():
-        from hybridrec.data.hub import hub_features, hub_files
-
-        return assemble(hub_files(name), name, goal, split, hub_features(name))
-    raise _unknown(name, path)
+        return path
+    raise _unknown(str(name_or_path), path)
 
 
 def read_folder(path: Path) -> dict[str, Columns]:

@@ -105,14 +105,20 @@ def _parts(columns: Columns) -> np.ndarray:
     return np.array([PARTS.index(n) for n in names], np.int8)[code]
 
 
-def _by_label(columns: Columns, links: Links) -> list[Links]:
-    """Interactions by ``domain`` and ``behavior``, where there are such columns: one relation each."""
+def labelled(columns: Columns) -> tuple[list[tuple[str, ...]], np.ndarray]:
+    """What ``domain`` and ``behavior`` say together, where there are such columns: their combinations, and each row's (E,)."""
     kinds: list[tuple[str, ...]] = [()]
     code = np.zeros(1, np.int64)
     for column in ("domain", "behavior"):
         if column in columns:
             found, more = cells.labels(columns, column, f"name the {column} in every row")
             kinds, code = [(*kind, label) for kind in kinds for label in found], code * len(found) + more
+    return kinds, code
+
+
+def _by_label(columns: Columns, links: Links) -> list[Links]:
+    """Interactions by ``domain`` and ``behavior``, where there are such columns: one relation each."""
+    kinds, code = labelled(columns)
     if kinds == [()]:
         return [links]
     result = []

@@ -37,12 +37,14 @@ ARGUMENTS: dict[str, dict] = {
     "BSPM": {"dim": 2},
     "Hybrid": {"modality": None, "temperature": 0.2},
     "DiffRec": {"widths": [32, 16]},
+    "LDiffRec": {"latent": 8, "widths": [16], "weight": 1e-3, "floor": 1e-3, "beta": 0.01},
     "FlowCF": {"widths": [16]},
 }
 ROWS = {"batch_size": 32, "epochs": 60}
 TRAINING: dict[str, dict] = {
     "DCCF": {"lr": 1e-3},
     "CDAE": ROWS,
+    "LDiffRec": ROWS,
     "MultVAE": {**ROWS, "epochs": 30},
     "RecVAE": {**ROWS, "epochs": 20, "lr": 5e-3},
     "CFGAN": {**ROWS, "lr": 3e-3},

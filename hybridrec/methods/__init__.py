@@ -14,6 +14,7 @@ from hybridrec.methods.flowcf import FlowCF
 from hybridrec.methods.hccf import HCCF
 from hybridrec.methods.hybrid import Hybrid
 from hybridrec.methods.irgan import IRGAN
+from hybridrec.methods.ldiffrec import LDiffRec
 from hybridrec.methods.lightgcl import LightGCL
 from hybridrec.methods.lightgcn import LightGCN
 from hybridrec.methods.multvae import MultVAE
@@ -42,6 +43,7 @@ __all__ = [
     "DirectAU",
     "FlowCF",
     "Hybrid",
+    "LDiffRec",
     "LightGCL",
     "LightGCN",
     "MultVAE",

@@ -30,7 +30,9 @@ class LDiffRec(nn.Module):
 
     Clusters are spherical k-means of the training rows' leading singular vectors (the authors cluster LightGCN's embeddings).
     ``latent`` D is shared out to clusters by their items; ``widths`` are the denoiser's layers; ``oldest`` and ``asks`` as in
-    DiffRec. Defaults: the authors' for ml-1m. Shapes: ``encode`` (I, 2D), of which only a cluster's own columns are used.
+    DiffRec. Defaults: the authors' for ml-1m. SNR weights of some 1e4 hold the rebuilt latent to a copy of the noised one: a
+    small latent then learns nothing but to stay small, and wants a lower ``weight`` (D = 8 of 40 planted items: 0.001).
+    Shapes: ``encode`` (I, 2D), of which only a cluster's own columns are used.
     """
 
     sampler = RowSampler

@@ -80,6 +80,14 @@ class Diagnostics:
         self.history: list[dict[str, float]] = []
         self.warned: set[str] = set()
 
+    def state_dict(self) -> dict[str, Any]:
+        """What has been seen so far, for a checkpoint."""
+        return {"history": self.history, "warned": self.warned}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state_dict`` returned."""
+        self.history, self.warned = state["history"], state["warned"]
+
     @torch.no_grad()
     def __call__(self, method: nn.Module, batch: Any, terms: Mapping[str, Tensor]) -> None:
         """Measure ``method`` after an epoch that ended with ``batch`` and its ``terms``."""

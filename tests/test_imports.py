@@ -18,7 +18,7 @@ ALLOWED = {
     "saving": {"data", "errors"},
     "methods": PARTS | TORCH_ONLY | SHARED | {"foldin", "linear", "rows", "methods"},
     "baselines": PARTS | TORCH_ONLY | SHARED | {"foldin", "linear", "rows", "baselines"},
-    "training": {"average", "data", "evaluation", *SHARED},
+    "training": {"average", "data", "evaluation", "graph", "training", *SHARED},
     "diagnostics": {"data", "evaluation", "losses", *SHARED},
     "evaluation": {"data", "evaluation", *SHARED},
     "doctor": {"data", "doctor", "evaluation", *SHARED},

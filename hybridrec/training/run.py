@@ -1,0 +1,270 @@
+"""One training run: its optimizers, where it stands, and its epochs, steps and turns."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from hybridrec.average import Average
+from hybridrec.saving import describe
+from hybridrec.training.failure import explained, keep_batch
+from hybridrec.training.folder import Checkpoints
+from hybridrec.training.keeper import Keeper, everywhere, largest
+from hybridrec.training.record import Fit, TrainingError
+from hybridrec.training.state import Changes, capture, random_state, restore
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from hybridrec.data.dataset import Dataset
+
+MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+MakeSchedule = Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler]
+Watch = Callable[[nn.Module, Any, Mapping[str, Tensor]], None]
+
+LESS = "a smaller batch_size, or a smaller chunk or hold of the encoder where the method has one, needs less"
+LESS_RANKED = "evaluate with a smaller chunk: validate=lambda m: hybridrec.evaluate(m, data, 'valid', chunk=64).metrics[...]"
+
+
+@dataclass
+class Progress:
+    """Where a run stands: ``step`` is the next step of ``epoch``, and what has come together until there."""
+
+    epoch: int = 0
+    step: int = 0
+    finished: bool = False
+    best: float | None = None  # the best value of the validations so far, and how many have been waited for since
+    waited: int = 0
+
+
+class Run:
+    """The method, its optimizers and what has been seen so far."""
+
+    average: Average | None = None
+    keeper: Keeper | None = None
+
+    def __init__(self, method: Any, data: Dataset, record: Fit, accelerator: Accelerator) -> None:
+        from accelerate.utils import set_seed
+
+        self.method, self.data, self.record, self.accelerator = method, data, record, accelerator
+        record.processes = accelerator.num_processes
+        set_seed(record.seed)
+        self.started = time.perf_counter()
+        self.at = Progress()
+        self.weights: dict[str, Tensor] | None = None  # those of the best validation
+        self.totals: dict[str, Tensor] = {}  # of every term, over the rows of this process in this epoch
+        self.orders = (0, 0)  # what the processes agreed on last: the signal they were sent, whether a checkpoint is due
+        self.drawn: dict[str, Any] = {}  # where the random generators stood before the step
+
+    def prepare(
+        self,
+        epochs: int,
+        batch_size: int,
+        lr: float,
+        weight_decay: float,
+        clip: float | None,
+        optimizer: MakeOptimizer | Mapping[str, MakeOptimizer] | None,
+        schedule: MakeSchedule | None,
+    ) -> None:
+        """Make sampler, optimizers and schedules, and hand model and optimizers to Accelerate."""
+        accelerator, method = self.accelerator, self.method
+        method.to(accelerator.device)
+        self.clip = clip
+        self.sampler = method.sampler(self.data, batch_size=batch_size, seed=self.record.seed, device=accelerator.device)
+        players = method.players() if hasattr(method, "players") else {"": [p for p in method.parameters() if p.requires_grad]}
+        self.parameters = {name: list(parameters) for name, parameters in players.items()}
+
+        def default(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+            make = torch.optim.AdamW if weight_decay else torch.optim.Adam
+            return make(groups, lr=lr, weight_decay=weight_decay, fused=True)
+
+        makers = optimizer if isinstance(optimizer, Mapping) else dict.fromkeys(players, optimizer or default)
+        # A method may give its parts learning rates of their own: groups(lr) -> parameter groups.
+        single = method.groups(lr) if hasattr(method, "groups") else None
+        made = {name: makers[name](single or [{"params": p}]) for name, p in self.parameters.items()}
+        self.schedules = [schedule(o, epochs * self.sampler.steps) for o in made.values()] if schedule else []
+        self.model, *prepared = accelerator.prepare(method, *made.values())
+        self.optimizers = dict(zip(made, prepared, strict=True))
+
+    def resume(self, checkpoints: Checkpoints, watch: tuple[Watch, ...]) -> None:
+        """Keep checkpoints from now on, and go on from the newest there is."""
+        self.changes = Changes(self.method)
+        self.watch = watch
+        identity = {
+            "method": describe(self.method) if hasattr(self.method, "arguments") else type(self.method).__qualname__,
+            "data": self.data.fingerprint,
+            "seed": self.record.seed,
+            "processes": self.record.processes,
+            "precision": self.accelerator.mixed_precision,
+            "settings": self.record.settings,
+            "schedules": [type(schedule).__name__ for schedule in self.schedules],
+            "optimizers": {name: _plain(optimizer) for name, optimizer in self.optimizers.items()},
+        }
+        self.keeper = Keeper(checkpoints, self.accelerator, identity)
+        found = self.keeper.latest()
+        if found:
+            restore(self, *found)
+
+    def train(
+        self,
+        epochs: int,
+        every: int,
+        patience: int | None,
+        validate: Callable[[Any], float] | None,
+        watch: tuple[Watch, ...],
+        track: bool,
+        progress: bool,
+    ) -> None:
+        """Epochs with validation and early stopping; the best weights are put back at the end."""
+        from tqdm.auto import tqdm
+
+        accelerator, method, record, at = self.accelerator, self.method, self.record, self.at
+        if track:
+            accelerator.init_trackers("hybridrec", config={k: v for k, v in record.settings.items() if v is not None})
+        show, steps = progress and accelerator.is_main_process, self.sampler.steps
+        noting: AbstractContextManager = self.keeper.interruption if self.keeper else nullcontext()
+        bar = tqdm(
+            total=epochs * steps, initial=at.epoch * steps + at.step, disable=not show, unit="batch", desc=type(method).__name__
+        )
+        with noting, bar:
+            while not at.finished:
+                line = self.epoch(at.epoch, watch, bar)
+                at.epoch, at.step = at.epoch + 1, 0
+                record.epochs = at.epoch
+                if validate and (at.epoch % every == 0 or at.epoch == epochs):
+                    with explained(f"the validation after epoch {at.epoch}", LESS_RANKED):
+                        self.validate(validate, line)
+                record.history.append(line)
+                bar.set_postfix({k: f"{v:.4g}" for k, v in line.items() if k != "epoch"}, refresh=False)
+                if track:
+                    accelerator.log({k: v for k, v in line.items() if k != "epoch"}, step=at.epoch)
+                at.finished = at.epoch == epochs or (patience is not None and at.waited >= patience)
+                self.rest(line.get("valid"))
+        if track:
+            accelerator.end_training()
+        accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        if self.weights is not None:
+            method.load_state_dict(self.weights)
+        elif self.average:
+            self.average.swap()
+
+    def validate(self, validate: Callable[[Any], float], line: dict[str, float]) -> None:
+        """Judge the weights of now, or their average, and keep them where they are the best so far."""
+        method, at = self.method, self.at
+        method.eval()
+        if self.average:
+            self.average.swap()
+        line["valid"] = value = validate(method)
+        at.waited += 1
+        if value > (-math.inf if at.best is None else at.best):
+            at.best, at.waited, self.record.best_epoch = value, 0, at.epoch
+            self.weights = {name: x.detach().clone() for name, x in method.state_dict().items()}
+        if self.average:
+            self.average.swap()
+
+    def epoch(self, epoch: int, watch: tuple[Watch, ...], bar: Any) -> dict[str, float]:
+        """What is left of one pass over the sampler; returns the mean of every term over all rows of all processes."""
+        accelerator, method, at = self.accelerator, self.method, self.at
+        method.train()
+        if not at.step:
+            self.totals = {}
+            if hasattr(method, "refresh"):
+                with torch.no_grad():
+                    method.refresh()
+        batches: Iterator[Any] = self.sampler.epoch(epoch, accelerator.process_index, accelerator.num_processes, at.step)
+        for step, batch in enumerate(batches, at.step):
+            if step > at.step:
+                at.step = step
+                self.rest_between_steps()
+            # Gradients are averaged over processes; weighted by the rows each has, the average is that of the whole batch.
+            rows = len(batch[0])
+            share = rows * accelerator.num_processes / self.sampler.size(step)
+            if self.keeper:
+                self.drawn = random_state(accelerator.device)
+            for player, optimizer in self.optimizers.items():
+                with explained(f"epoch {epoch + 1}, step {step + 1}", LESS):
+                    terms = self.turn(player, optimizer, batch, share, f"epoch {epoch + 1}, step {step + 1}")
+                for name, value in terms.items():
+                    self.totals[name] = self.totals.get(name, 0) + value.detach() * rows
+            for schedule in self.schedules:
+                schedule.step()
+            if self.keeper:
+                self.keeper.count()
+            bar.update()
+        for see in watch:
+            see(method, batch, terms)
+        rows = sum(self.sampler.size(step) for step in range(self.sampler.steps))
+        names = sorted(self.totals)
+        sums = accelerator.reduce(torch.stack([self.totals[name] for name in names]), "sum") / rows
+        return {"epoch": epoch + 1, **dict(zip(names, sums.tolist(), strict=True))}
+
+    def turn(self, player: str, optimizer: Any, batch: Any, share: float, where: str) -> dict[str, Tensor]:
+        """One step of one player on its own terms."""
+        terms = self.model(batch)
+        if player:
+            terms = {name: value for name, value in terms.items() if name.startswith(f"{player}/")}
+        if not terms:
+            raise TrainingError(
+                f"{type(self.method).__name__}.forward gave no term for player {player!r}; name it '{player}/<term>'"
+            )
+        loss = torch.stack(list(terms.values())).sum()
+        bad, *orders = largest(int(not torch.isfinite(loss)), *(self.keeper.wishes() if self.keeper else (0, 0)))
+        self.orders = (orders[0], orders[1])
+        if bad:
+            self.not_finite(loss, terms, batch, where)
+        for other in self.optimizers.values():
+            other.zero_grad()
+        self.accelerator.backward(loss * share)
+        if self.clip is not None:
+            self.accelerator.clip_grad_norm_(self.parameters[player], self.clip)
+        optimizer.step()
+        if self.average:
+            self.average.update()
+        return terms
+
+    def not_finite(self, loss: Tensor, terms: dict[str, Tensor], batch: Any, where: str) -> None:
+        """End the run of all processes, naming the terms of those whose loss is not finite."""
+        mine = ", ".join(f"{name} = {value.item():.4g}" for name, value in terms.items())
+        found = [x for x in everywhere(None if torch.isfinite(loss) else mine) if x]
+        kept = ""
+        if self.keeper:
+            folder = self.keeper.checkpoints.path
+            rank = self.accelerator.process_index
+            kept = f". The batch is in {keep_batch(folder, rank, where, batch, terms, self.changes, self.drawn)}"
+        raise TrainingError(
+            f"the loss is not finite at {where}: {'; '.join(found)}. Lower lr, set clip, or look for extreme values in the "
+            f"data{kept}"
+        )
+
+    def rest_between_steps(self) -> None:
+        """Write a checkpoint where one is due, and stop where a signal said so."""
+        if self.keeper:
+            signal, due = largest(*self.keeper.wishes()) if self.record.processes == 1 else self.orders
+            if signal or due:
+                path = self.keeper.write(self.at.epoch * self.sampler.steps + self.at.step, lambda: capture(self))
+                if signal:
+                    self.keeper.stop(signal, path)
+
+    def rest(self, valid: float | None) -> None:
+        """The same between epochs, after a validation of ``valid``; what is finished or among the best is always written."""
+        if self.keeper:
+            best = valid is not None and self.accelerator.is_main_process and self.keeper.checkpoints.among_best(valid)
+            signal, due, among = largest(*self.keeper.wishes(), int(best))
+            if signal or due or among or self.at.finished:
+                path = self.keeper.write(self.at.epoch * self.sampler.steps, lambda: capture(self), valid)
+                if signal:
+                    self.keeper.stop(signal, path)
+
+
+def _plain(optimizer: Any) -> dict[str, Any]:
+    """What an optimizer is, as JSON: its class, and the plain settings of each group."""
+    inner = getattr(optimizer, "optimizer", optimizer)
+    groups = [{k: v for k, v in g.items() if isinstance(v, bool | int | float | str)} for g in inner.param_groups]
+    return {"class": type(inner).__name__, **{f"group {i}": group for i, group in enumerate(groups)}}

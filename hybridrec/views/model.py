@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridrec.graph import Graph
+from hybridrec.saving import configured
 
 
 class SVDGraph(nn.Module):
@@ -81,6 +83,38 @@ class MomentumTwin(nn.Module):
     def forward(self, *args: Any) -> Any:
         """What the copy answers."""
         return self.copy(*args)
+
+
+@configured
+class ModelDropout:
+    """A module as its dropout makes it, drawn anew at every call: DuoRec, Qiu et al. 2022, arXiv 2110.05730, section 3.3.
+
+    The same weights, training or not; gradients flow. ``rate`` takes the place of every dropout's own, None keeps them.
+    """
+
+    def __init__(self, rate: float | None = None) -> None:
+        if rate is not None and not 0 <= rate < 1:
+            raise ValueError(f"rate must lie in [0, 1), not {rate}")
+        self.rate = rate
+
+    def __call__(self, x: nn.Module) -> Callable[..., Any]:
+        """``x`` under dropout, to be called as ``x`` is."""
+
+        def dropped(*args: Any) -> Any:
+            before = [(m, m.training, getattr(m, "p", None)) for m in x.modules()]
+            try:
+                x.train()
+                for module, _, rate in before:
+                    if self.rate is not None and isinstance(module, nn.Dropout):
+                        module.p = self.rate
+                return x(*args)
+            finally:
+                for module, training, rate in before:
+                    module.training = training
+                    if isinstance(module, nn.Dropout):
+                        module.p = rate
+
+        return dropped
 
 
 class EdgeMask(nn.Module):

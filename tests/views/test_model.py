@@ -2,7 +2,7 @@ import pytest
 import torch
 from adjacency import dense, small_graph
 
-from hybridrec.views.model import CosineGraph, EdgeMask, LearnedHypergraph, LinkProposal, MomentumTwin, SVDGraph
+from hybridrec.views.model import CosineGraph, EdgeMask, LearnedHypergraph, LinkProposal, ModelDropout, MomentumTwin, SVDGraph
 
 
 @pytest.fixture
@@ -95,3 +95,17 @@ def test_proposed_links_are_the_most_alike_and_weigh_their_likeness(graph):
     torch.testing.assert_close(ours.propagate(x), (whole / (degree.unsqueeze(1) * degree).sqrt()) @ x)
     ours.propagate(x).square().sum().backward()
     assert user.grad.norm() > 0 and view.item.grad.norm() > 0
+
+
+def test_model_dropout_draws_anew_and_leaves_the_module_as_it_was():
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Dropout(0.1)).eval()
+    x = torch.randn(50, 8)
+    view = ModelDropout(0.5)(module)
+    one, two = view(x), view(x)
+    assert 0.35 < (one == 0).float().mean() < 0.65 and not torch.equal(one, two)
+    both = (one != 0) & (two != 0)
+    torch.testing.assert_close(one[both], two[both])
+    torch.testing.assert_close(one[both], 2 * module(x)[both])
+    assert module[1].p == 0.1 and not module.training and not module[1].training
+    assert 0.05 < (ModelDropout()(module)(x) == 0).float().mean() < 0.15

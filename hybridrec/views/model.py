@@ -101,18 +101,18 @@ class ModelDropout:
         """``x`` under dropout, to be called as ``x`` is."""
 
         def dropped(*args: Any) -> Any:
-            before = [(m, m.training, getattr(m, "p", None)) for m in x.modules()]
+            training = {module: module.training for module in x.modules()}
+            rates = {drop: drop.p for drop in x.modules() if isinstance(drop, nn.Dropout)}
             try:
                 x.train()
-                for module, _, rate in before:
-                    if self.rate is not None and isinstance(module, nn.Dropout):
-                        module.p = self.rate
+                for drop, own in rates.items():
+                    drop.p = own if self.rate is None else self.rate
                 return x(*args)
             finally:
-                for module, training, rate in before:
-                    module.training = training
-                    if isinstance(module, nn.Dropout):
-                        module.p = rate
+                for module, was in training.items():
+                    module.training = was
+                for drop, own in rates.items():
+                    drop.p = own
 
         return dropped
 

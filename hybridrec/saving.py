@@ -10,6 +10,7 @@ import functools
 import importlib
 import inspect
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +19,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hybridrec.data.dataset import Dataset
 from hybridrec.errors import ArtifactError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+LEAST = 1 << 28  # bytes that any configuration may ask for in one tensor, however small its weights
 
 C = TypeVar("C", bound=type)
 
@@ -106,13 +109,45 @@ def load_method(folder: str | Path) -> tuple[Any, Dataset]:
     config = read_json(folder / CONFIG)
     try:
         data = Dataset.from_schema(config["schema"])
-        method = build({"class": config["class"], "arguments": config["arguments"]}, data)
+        with Bounded(max(LEAST, 8 * _size(folder / WEIGHTS))):
+            method = build({"class": config["class"], "arguments": config["arguments"]}, data)
     except ArtifactError:
         raise
     except Exception as e:  # a damaged schema or argument may fail in any way, deep in a constructor
         raise ArtifactError(f"{folder / CONFIG}: not a saved method ({type(e).__name__}: {e})") from e
     load_state(method, read_weights(folder / WEIGHTS), folder / WEIGHTS)
     return method.eval(), data
+
+
+class Bounded(TorchDispatchMode):
+    """Within it no tensor of more than ``most`` bytes is made: numbers in a file may not ask for all of the memory.
+
+    Raises ArtifactError before anything is written to a tensor that is too large.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run ``func`` unless the size it is given, or what it returns, is beyond the bound."""
+        asked = args[0] if args else None
+        if isinstance(asked, list | tuple) and all(isinstance(n, int) for n in asked):
+            self._check(math.prod(asked))
+        elif func.overloadpacket._qualified_op_name == "aten::arange" and isinstance(asked, int | float):
+            self._check(int(max(x for x in args if isinstance(x, int | float))))
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self._check(made.untyped_storage().nbytes())
+        return made
+
+    def _check(self, n: int) -> None:
+        if n > self.most:
+            raise ArtifactError(f"its configuration asks for a tensor of {n:,} elements, far beyond the weights saved with it")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:
@@ -147,7 +182,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
         raise ArtifactError(f"{path} is missing: the artifact is incomplete, copy or download it again") from e
-    except (UnicodeDecodeError, json.JSONDecodeError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise ArtifactError(f"{path} is not JSON ({e}): the artifact is damaged, copy or download it again") from e
 
 

@@ -20,6 +20,10 @@ from hybridrec.errors import HybridrecError
 A = TypeVar("A")
 
 
+class ConfigError(HybridrecError, ValueError):
+    """A file of settings that cannot be read: names it and what was wanted."""
+
+
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Every default is told, and the description stands as it was written."""
 
@@ -49,11 +53,9 @@ def parse(cls: type[A], description: str | None = None, positional: str | None =
 def _tokens(path: str, known: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
     """The YAML file as command-line tokens."""
     try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        parser.error(f"--config {path}: cannot be read as YAML: {e}")
-    if not isinstance(entries, dict):
-        parser.error(f"--config {path}: wanted 'name: value' lines, found a {type(entries).__name__}")
+        entries = read_yaml(path)
+    except HybridrecError as e:
+        parser.error(f"--config {e}")
     tokens: list[str] = []
     for name, value in entries.items():
         if name not in known:
@@ -61,13 +63,24 @@ def _tokens(path: str, known: Sequence[str], parser: argparse.ArgumentParser) ->
             parser.error(
                 f"--config {path}: unknown argument {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help")
             )
+        if any(isinstance(x, dict | list) for x in (value if isinstance(value, list) else [value] * isinstance(value, dict))):
+            parser.error(f"--config {path}: {name!r} wants one value or a list of values, not a mapping")
         if isinstance(value, list):
             tokens += [f"--{name}", *map(str, value)]
-        elif isinstance(value, dict):
-            parser.error(f"--config {path}: {name!r} wants one value or a list of values, not a mapping")
         elif value is not None:
             tokens.append(f"--{name}={value}")
     return tokens
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML file of ``name: value`` entries, empty if the file is. Raises ConfigError where it is no such file."""
+    try:
+        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as e:
+        raise ConfigError(f"{path}: cannot be read as YAML: {e}") from e
+    if not isinstance(entries, dict | None):
+        raise ConfigError(f"{path}: wanted 'name: value' lines, found a {type(entries).__name__}")
+    return entries or {}
 
 
 def run(main: Callable[[], Any]) -> None:

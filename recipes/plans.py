@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from arguments import ConfigError, read_yaml
 
 import hybridrec as hr
 from hybridrec.errors import HybridrecError
@@ -66,21 +67,16 @@ def plans(text: str, data: hr.Dataset, listed: str | None, tuned: str | None, sh
 
 
 def _listed(path: str | None) -> dict[str, Any]:
-    if path is None:
-        return {}
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        raise PlanError(f"{path}: cannot be read as YAML: {e}") from e
-    if not isinstance(found, dict):
-        raise PlanError(f"{path}: wanted 'label: {{method, arguments, fit}}' entries")
-    return found
+        return {} if path is None else read_yaml(path)
+    except ConfigError as e:
+        raise PlanError(str(e)) from e
 
 
 def _braces(text: str, whole: str) -> dict[str, Any]:
     try:
         found = yaml.safe_load(text)
-    except yaml.YAMLError as e:
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
         raise PlanError(f"{whole!r}: the arguments in braces are not YAML: {e}") from e
     if not isinstance(found, dict):
         raise PlanError(f"{whole!r}: wanted 'Class {{name: value, ...}}'")

@@ -142,8 +142,9 @@ class Model:
 
         self.args = args
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(args.model, revision=args.revision, padding_side="left")
-            self.model = AutoModelForCausalLM.from_pretrained(args.model, revision=args.revision, dtype="auto").eval()
+            own = {"revision": args.revision, "trust_remote_code": False}
+            self.tokenizer = AutoTokenizer.from_pretrained(args.model, padding_side="left", **own)
+            self.model = AutoModelForCausalLM.from_pretrained(args.model, dtype="auto", use_safetensors=True, **own).eval()
         except (OSError, ValueError) as e:
             raise DataError(f"--model {args.model}: cannot be loaded ({e})") from e
         self.tokenizer.truncation_side = "left"  # the question stands at the end

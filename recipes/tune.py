@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import yaml
-from arguments import parse, run
+from arguments import parse, read_yaml, run
 
 import hybridrec as hr
 from hybridrec.errors import HybridrecError
@@ -48,7 +47,7 @@ class Tune:
 def main() -> None:
     """Tune every method and write what was found."""
     args = parse(Tune, "Tune methods on the valid rows of a data set, every one with the same budget.", "data")
-    spaces = yaml.safe_load(Path(args.spaces).read_text(encoding="utf-8"))
+    spaces = read_yaml(args.spaces)
     labels = list(spaces) if args.methods == ["all"] else args.methods
     unknown = [label for label in labels if label not in spaces]
     if unknown:

@@ -58,10 +58,15 @@ class Ids:
     """The ids of one kind of entity, as they came (strings or integers), and their positions 0 .. n-1."""
 
     def __init__(self, values: Iterable[Any] | np.ndarray) -> None:
-        self.values = np.asarray(values if isinstance(values, np.ndarray) else list(values))
+        self._given = values if isinstance(values, np.ndarray | range) else list(values)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self._given)
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """The ids, by position: (n,). Those of a ``range`` are written out when first asked for."""
+        return np.asarray(self._given)
 
     @cached_property
     def _position(self) -> dict[Any, int]:
@@ -221,7 +226,7 @@ class Dataset:
             name: replace(Relation.empty(source, target), kinds=tuple(kinds))
             for name, (source, target, kinds) in schema["relations"].items()
         }
-        return cls({e: Ids(np.arange(n)) for e, n in schema["counts"].items()}, relations, schema["goal"])
+        return cls({e: Ids(range(n)) for e, n in schema["counts"].items()}, relations, schema["goal"])
 
     def __repr__(self) -> str:
         parts = [f"{len(self.train):,} train"] + [f"{len(r):,} {name}" for name, r in self.heldout.items()]

@@ -67,8 +67,10 @@ def _aligned(values: np.ndarray, at: np.ndarray, n: int) -> Feature:
 
 def _array(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as e:
+        # Mapped: a header that asks for more than the file holds is refused before anything is allocated.
+        with np.errstate(over="raise"):
+            return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, TypeError, OSError, EOFError, ArithmeticError, RecursionError, MemoryError, SyntaxError) as e:
         raise DataError(
             f"{path}: not a whole array of numbers or strings ({e}); write it with numpy.save(..., allow_pickle=False)"
         ) from e

@@ -6,7 +6,7 @@ A repository with our files has one configuration a file (``interactions``, ``it
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from hybridrec.errors import DataError
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
+FORMATS = ("parquet", "csv", "json", "arrow", "text")
 SPLITS = {"train": "train", "validation": "valid", "valid": "valid", "dev": "valid", "test": "test"}
 
 
@@ -28,14 +29,34 @@ def hub_files(name: str) -> dict[str, Columns]:
     configurations = _reach(name, datasets.get_dataset_config_names, name)
     known = [c for c in configurations if c in STEMS]
     if not known and len(configurations) == 1:
-        divided = _reach(name, datasets.load_dataset, name, configurations[0])
-        return {"interactions": held(name, _joined(divided, name))}
+        return {"interactions": held(name, _joined(_divided(name, configurations[0]), name))}
     if not known:
         raise DataError(
             f"{name}: its configurations are {', '.join(configurations)}; wanted 'interactions', 'items', ... "
             "(hybridrec.data.writing.save_folder writes a folder that can be uploaded as it is), or only one"
         )
-    return {c: held(f"{name}/{c}", _joined(_reach(name, datasets.load_dataset, name, c), name)) for c in known}
+    return {c: held(f"{name}/{c}", _joined(_divided(name, c), name)) for c in known}
+
+
+def _divided(name: str, configuration: str) -> DatasetDict:
+    """One configuration by splits. Raises DataError where its card names files outside the repository, or of other formats.
+
+    A card may name any path, and a format that is unpickled.
+    """
+    import datasets
+
+    builder = _reach(name, datasets.load_dataset_builder, name, configuration)
+    if builder.name not in FORMATS:
+        raise DataError(f"{name}/{configuration}: its files are read by {builder.name!r}; wanted {', '.join(FORMATS)}")
+    root = f"{Path(name).resolve()}/" if Path(name).is_dir() else f"hf://datasets/{name}@"
+    for files in (builder.config.data_files or {}).values():
+        for file in map(str, files):
+            if not file.startswith(root) or ".." in PurePosixPath(file).parts:
+                raise DataError(
+                    f"{name}/{configuration}: its card names the file {file!r}, which lies outside the repository; "
+                    "only files of its own are read"
+                )
+    return _reach(name, datasets.load_dataset, name, configuration)
 
 
 def hub_features(name: str) -> dict[str, Path]:

@@ -26,6 +26,7 @@ from hybridrec.errors import DataError
 
 logger = logging.getLogger(__name__)
 
+LARGEST = 1 << 30  # bytes of an archive
 CACHE = Path("~/.cache/hybridrec")
 GENRES = (
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"),
@@ -99,8 +100,11 @@ def download(url: str) -> Callable[[Path], Path]:
 
     def get(folder: Path) -> Path:
         target = folder / "archive.zip"
-        with urlopen(url, timeout=20) as response:
-            target.write_bytes(response.read())
+        with urlopen(url, timeout=20) as response, target.open("wb") as file:
+            while block := response.read(1 << 20):
+                file.write(block)
+                if file.tell() > LARGEST:
+                    raise DataError(f"{url}: more than {LARGEST:,} bytes; this is not the archive that is meant")
         return target
 
     return get

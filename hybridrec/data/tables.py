@@ -18,6 +18,7 @@ from hybridrec.errors import DataError
 
 CANONICAL = r"^(0|-?[1-9][0-9]{0,17})$"  # an integer that is written back as it came
 DECIMAL = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+FOLD = 2_000  # how many rows, or bytes, a byte of a parquet file may stand for
 EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl")
 ALIASES = {
     "user_id": ("user", "uid", "userid", "user_idx", "reviewer_id", "reviewerID", "session_id"),
@@ -109,7 +110,8 @@ def open_parquet(path: Path) -> Columns:
     try:
         with pq.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
-    except (pa.ArrowException, OSError) as e:
+            plausible(file.metadata, path.stat().st_size)
+    except (pa.ArrowException, OSError, ValueError) as e:
         raise refuse(e) from e
     doubled = [n for n in schema.names if schema.names.count(n) > 1]
     if doubled:
@@ -125,6 +127,13 @@ def open_parquet(path: Path) -> Columns:
         return pa.chunked_array([b.column(0) for b in batches], type=schema.field(name).type)
 
     return Columns(str(path), schema, rows, column)
+
+
+def plausible(metadata: pq.FileMetaData, size: int) -> None:
+    """Raise ValueError where a parquet file of ``size`` bytes claims more than any compression brings into so few."""
+    claimed = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if not 0 <= metadata.num_rows <= FOLD * size or not 0 <= claimed <= FOLD * size:
+        raise ValueError(f"{size:,} bytes claim to hold {metadata.num_rows:,} rows and {claimed:,} bytes")
 
 
 def first(mask: pa.ChunkedArray) -> int | None:

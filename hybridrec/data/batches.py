@@ -124,6 +124,29 @@ def generator(device: torch.device | str, *key: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
+def not_chosen(chosen: Tensor, row: Tensor, items: int, count: int, random: torch.Generator | None = None) -> Tensor:
+    """Items that ``row`` (n,) did not choose: (n, count), each uniform over all such items; every row must have one.
+
+    ``chosen`` holds the sorted keys ``row * items + item`` of what was chosen.
+    """
+    shape = (len(row), count)
+    drawn = torch.randint(items, shape, generator=random, device=row.device)
+    if not len(chosen):
+        return drawn
+    base = (row * items).unsqueeze(1).expand(shape)
+
+    def hit(key: Tensor) -> Tensor:
+        return chosen[torch.searchsorted(chosen, key).clamp_(max=len(chosen) - 1)] == key
+
+    again = hit(base + drawn).nonzero(as_tuple=True)
+    while len(again[0]):
+        fresh = torch.randint(items, (len(again[0]),), generator=random, device=row.device)
+        drawn[again] = fresh
+        still = hit(base[again] + fresh)
+        again = (again[0][still], again[1][still])
+    return drawn
+
+
 class Plan:
     """The order of ``n`` rows in an epoch, cut into batches of nearly equal size (at most ``batch_size``)."""
 
@@ -196,20 +219,7 @@ class PairSampler(Sampler):
 
     def draw(self, user: Tensor, random: torch.Generator) -> Tensor:
         """Items that ``user`` (n,) did not choose: (n, negatives), each uniform over all such items."""
-        shape = (len(user), self.negatives)
-        negative = torch.randint(self.items, shape, generator=random, device=user.device)
-        base = (user * self.items).unsqueeze(1).expand(shape)
-        again = self._hit(base + negative).nonzero(as_tuple=True)
-        while len(again[0]):
-            fresh = torch.randint(self.items, (len(again[0]),), generator=random, device=user.device)
-            negative[again] = fresh
-            still = self._hit(base[again] + fresh)
-            again = (again[0][still], again[1][still])
-        return negative
-
-    def _hit(self, key: Tensor) -> Tensor:
-        at = torch.searchsorted(self.chosen, key).clamp_(max=len(self.chosen) - 1)
-        return self.chosen[at] == key
+        return not_chosen(self.chosen, user, self.items, self.negatives, random)
 
     def epoch(self, epoch: int, rank: int = 0, world: int = 1, start: int = 0) -> Iterator[Pairs]:
         """Batches of epoch ``epoch`` from batch ``start`` on, the share of process ``rank``."""

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hybridrec.data.batches import Histories, Plan, Rows, Sampler
+from hybridrec.errors import QueryError
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
@@ -30,6 +31,24 @@ def kept(history: Histories, entries: Tensor) -> Histories:
     count = torch.bincount(history.rows[entries], minlength=len(history.offset) - 1)
     time = None if history.time is None else history.time[entries]
     return Histories(F.pad(count.cumsum(0), (1, 0)), history.item[entries], time)
+
+
+def readable(history: Histories, met: Tensor, window: int) -> Histories:
+    """Each row's last ``window`` entries whose item is in ``met`` (I,), True for items that were trained on.
+
+    Raises QueryError for a position that is no item's.
+    """
+    wrong = history.item[(history.item < 0) | (history.item >= len(met))]
+    if len(wrong):
+        raise QueryError(f"a history names item position {int(wrong[0])}, and there are {len(met)} items: 0 to {len(met) - 1}")
+    return last(kept(history, met[history.item]), window)
+
+
+def mean_length(data: Dataset, window: int) -> float:
+    """The mean number of entries of a training history cut to ``window``; 1 where there is none."""
+    length = torch.bincount(data.train.index[0]).clamp(max=window)
+    length = length[length > 0].float()
+    return length.mean().item() if len(length) else 1.0
 
 
 def places(history: Histories) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 SCORES = 1 << 21  # scores held at once: what stays in cache is worth more than long products
+ROWS = 64  # but at least so many rows at once: each pass reads all of V
 
 
 def catalogue_cross_entropy(h: Tensor, items: Tensor, target: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ class _CrossEntropy(torch.autograd.Function):
     @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(ctx: Any, h: Tensor, items: Tensor, target: Tensor) -> Tensor:
         total, dh, dv = h.new_zeros(()), torch.empty_like(h), torch.zeros_like(items)
-        block = max(1, SCORES // len(items))
+        block = max(ROWS, SCORES // len(items))
         for start in range(0, len(h), block):
             x, wanted = h[start : start + block], target[start : start + block].unsqueeze(1)
             score = x @ items.T  # (block, I)

@@ -2,6 +2,7 @@
 
 from hybridrec.methods.amf import AMF
 from hybridrec.methods.autocf import AutoCF
+from hybridrec.methods.bert4rec import BERT4Rec
 from hybridrec.methods.bspm import BSPM
 from hybridrec.methods.buir import BUIR
 from hybridrec.methods.cdae import CDAE
@@ -21,6 +22,7 @@ from hybridrec.methods.multvae import MultVAE
 from hybridrec.methods.ncl import NCL
 from hybridrec.methods.recdcl import RecDCL
 from hybridrec.methods.recvae import RecVAE
+from hybridrec.methods.sasrec import SASRec
 from hybridrec.methods.sgl import SGL
 from hybridrec.methods.simgcl import SimGCL
 from hybridrec.methods.simplex import SimpleX
@@ -39,6 +41,7 @@ __all__ = [
     "NCL",
     "SGL",
     "AutoCF",
+    "BERT4Rec",
     "DiffRec",
     "DirectAU",
     "FlowCF",
@@ -49,6 +52,7 @@ __all__ = [
     "MultVAE",
     "RecDCL",
     "RecVAE",
+    "SASRec",
     "SimGCL",
     "SimpleX",
     "XSimGCL",

@@ -8,9 +8,10 @@ from hybridrec.losses import softmax
 from hybridrec.losses.softmax import catalogue_cross_entropy
 
 
-@pytest.mark.parametrize("scores", [1, 50, 1 << 21])
-def test_value_and_gradients_equal_those_on_whole_scores(scores, monkeypatch):
+@pytest.mark.parametrize(("scores", "rows"), [(1, 1), (50, 1), (1, 3), (1 << 21, 64)])
+def test_value_and_gradients_equal_those_on_whole_scores(scores, rows, monkeypatch):
     monkeypatch.setattr(softmax, "SCORES", scores)
+    monkeypatch.setattr(softmax, "ROWS", rows)
     torch.manual_seed(0)
     h = (5 * torch.randn(7, 4, dtype=torch.float64)).requires_grad_()
     v = torch.randn(20, 4, dtype=torch.float64, requires_grad=True)

@@ -1,0 +1,111 @@
+"""Train sequence models on a data set split by leaving one out, with the closed-form opponents beside them, and judge them.
+
+    python recipes/sequential.py FOLDER EASE CEASE SASRec BERT4Rec TiedSASRec --seed 0
+    python recipes/sequential.py FOLDER --list
+
+Each user's last item is tested and the one before it validated; the number of epochs is chosen on valid, and the valid item
+is read, but not trained on, when test is judged: the protocol of S3-Rec, CL4SRec and DuoRec. With `--final` everything
+before the last item trains, for as many epochs as the run before it found best on valid. FOLDER has `features_text.npy`
+where a method reads text: `recipes/embed.py` writes it. Results go to `--out` with their passports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+import hybridrec as hr
+from hybridrec.data.split import LeaveOneOut
+from hybridrec.evaluation.protocol import SEQUENTIAL
+from hybridrec.objectives import BinaryCrossEntropy, FullSoftmax, GeneralisedBCE, SampledSoftmax
+from hybridrec.rows import Recency
+from hybridrec.saving import save_method
+
+
+class Row(NamedTuple):
+    """A method, its arguments and how it is trained."""
+
+    method: str
+    arguments: dict[str, Any]
+    training: dict[str, Any]
+
+
+RECENCY = Recency(0.7)
+SEQUENCE = {"batch_size": 128, "lr": 1e-3, "epochs": 100, "every": 2, "patience": 5}
+ROWS: dict[str, Row] = {
+    "Popularity": Row("Popularity", {}, {}),
+    "EASE": Row("EASE", {"ridge": 100.0}, {}),
+    "EASE+recency": Row("EASE", {"ridge": 100.0, "recency": RECENCY}, {}),
+    "CEASE": Row("CEASE", {"ridge": 100.0, "weight": 80.0}, {}),
+    "CEASE+recency": Row("CEASE", {"ridge": 100.0, "weight": 80.0, "recency": RECENCY}, {}),
+    "SASRec-BCE": Row("SASRec", {"objective": BinaryCrossEntropy(), "dropout": 0.5}, SEQUENCE),
+    "SASRec-gBCE": Row("SASRec", {"objective": GeneralisedBCE(), "dropout": 0.5}, SEQUENCE),
+    "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, SEQUENCE),
+    "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
+    "BERT4Rec": Row("BERT4Rec", {"dropout": 0.3}, SEQUENCE),
+}
+
+
+def falling(optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
+    """Up over the first hundred steps, then down to zero in a straight line."""
+    return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100) * max(0.0, 1 - step / steps))
+
+
+def run(folder: str, name: str, seed: int, final: bool, out: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """Train row ``name`` and judge it on valid and test; the passports."""
+    data = hr.load(folder, split=LeaveOneOut(valid=not final))
+    row = ROWS[name]
+    training = {**row.training, **changes}
+    torch.manual_seed(seed)
+    method = getattr(hr, row.method)(data, **row.arguments)
+    if final and row.training:
+        before = json.loads((out / f"{data.name}-{name}-{seed}.json").read_text(encoding="utf-8"))
+        training["epochs"] = before["test"]["training"]["best_epoch"]
+    hr.fit(method, data, metric="ndcg@10", seed=seed, **training)
+    judged = {"test": hr.evaluate(method, data, protocol=SEQUENTIAL, ks=(5, 10, 20))}
+    if not final:
+        judged["valid"] = hr.evaluate(method, data, part="valid", ks=(5, 10, 20))
+    for part, result in judged.items():
+        line = ", ".join(f"{k} {result.metrics[k]:.4f}" for k in ("recall@10", "ndcg@10", "recall@20", "ndcg@20"))
+        print(f"{name}, seed {seed}, {part}{', final' if final else ''}: {line}", flush=True)
+    if row.training:
+        save_method(method, Path("runs/sequential") / f"{data.name}-{name}-{seed}{'-final' if final else ''}", data.schema)
+    return {part: result.passport for part, result in judged.items()}
+
+
+def main() -> None:
+    """Train, judge, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="a data set folder, or a known name")
+    parser.add_argument("rows", nargs="*", help=f"any of {', '.join(ROWS)}")
+    parser.add_argument("--list", action="store_true", help="print what every row is and stop")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="one run each")
+    parser.add_argument("--final", action="store_true", help="train on everything before the last item, after a run without")
+    parser.add_argument("--epochs", type=int, help="at most; what the row says if none")
+    parser.add_argument("--out", type=Path, default=Path("recipes/results/sequential"), help="folder of results")
+    args = parser.parse_args()
+    if args.list:
+        for name, row in ROWS.items():
+            print(f"{name}: {row.method} {row.arguments} {row.training}")
+        return
+    if unknown := sorted(set(args.rows) - set(ROWS)):
+        parser.error(f"no row {unknown}; choose from {', '.join(ROWS)}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    changes = {} if args.epochs is None else {"epochs": args.epochs}
+    for name in args.rows:
+        for seed in args.seed:
+            path = args.out / f"{Path(args.data).name}-{name}-{seed}{'-final' if args.final else ''}.json"
+            if path.exists():
+                print(f"{path} is there; delete it to run again")
+                continue
+            passports = run(args.data, name, seed, args.final, args.out, changes)
+            path.write_text(json.dumps(passports, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -40,6 +40,8 @@ ARGUMENTS: dict[str, dict] = {
     "LDiffRec": {"latent": 8, "widths": [16], "weight": 1e-3, "floor": 1e-3, "beta": 0.01},
     "FlowCF": {"widths": [16]},
     "BERT4Rec": {"dropout": 0.1},
+    "DuoRec": {"weight": 0.01},
+    "ICLRec": {"intents": 4},
 }
 ROWS = {"batch_size": 32, "epochs": 60}
 TRAINING: dict[str, dict] = {
@@ -48,6 +50,9 @@ TRAINING: dict[str, dict] = {
     "LDiffRec": ROWS,
     "BERT4Rec": {**ROWS, "lr": 3e-3},
     "SASRec": {**ROWS, "epochs": 20},
+    "CL4SRec": {**ROWS, "epochs": 10},
+    "DuoRec": {**ROWS, "epochs": 20},
+    "ICLRec": {**ROWS, "epochs": 10},
     "MultVAE": {**ROWS, "epochs": 30},
     "RecVAE": {**ROWS, "epochs": 20, "lr": 5e-3},
     "CFGAN": {**ROWS, "lr": 3e-3},

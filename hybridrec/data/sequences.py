@@ -73,6 +73,13 @@ def appended(history: Histories, item: int) -> Histories:
     return _inserted(history, item, 0)
 
 
+def runs(item: Tensor, end: Tensor, length: Tensor) -> Histories:
+    """The runs of ``length`` (B,) entries of ``item`` (n,) that stop short of ``end`` (B,), one a row."""
+    offset = F.pad(length.cumsum(0), (1, 0))
+    shift = torch.repeat_interleave(end - offset[1:], length, output_size=int(offset[-1]))
+    return Histories(offset, item[torch.arange(len(shift), device=shift.device) + shift])
+
+
 def _inserted(history: Histories, item: int, before: int) -> Histories:
     offset = history.offset + torch.arange(len(history.offset), device=history.offset.device)
     entries = torch.full((int(offset[-1]),), item, device=history.item.device)
@@ -127,8 +134,4 @@ class HistorySampler(Sampler):
 
     def take(self, windows: Tensor) -> Histories:
         """The entries of ``windows`` (B,)."""
-        length = self.length[windows]
-        offset = F.pad(length.cumsum(0), (1, 0))
-        shift = torch.repeat_interleave(self.end[windows] - offset[1:], length, output_size=int(offset[-1]))
-        entries = torch.arange(len(shift), device=shift.device) + shift
-        return Histories(offset, self.history.item[entries])
+        return runs(self.history.item, self.end[windows], self.length[windows])

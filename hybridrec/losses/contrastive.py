@@ -85,6 +85,17 @@ def info_nce(pairs: tuple[Tensor, Tensor, Tensor], temperature: float) -> Tensor
     return (log_sum_exp(a, c) - (a * c[target]).sum(-1)).mean()
 
 
+def nt_xent(pairs: tuple[Tensor, Tensor, Tensor, Tensor], temperature: float) -> Tensor:
+    """InfoNCE over cosines against those candidates that count: SimCLR's NT-Xent, Chen et al. 2020, arXiv 2002.05709, eq. 1.
+
+    Shapes: ``pairs`` is (anchor (B, D), candidates (M, D), target (B,), apart (B, M), True for candidates that count, the
+    target among them), as ``hybridrec.pairs.natural.doubled`` makes them; returns a scalar. Holds (B, M).
+    """
+    anchor, candidates, target, apart = pairs
+    score = F.normalize(anchor.float(), dim=-1) @ F.normalize(candidates.float(), dim=-1).T / temperature
+    return F.cross_entropy(score.masked_fill(~apart, -torch.inf), target)
+
+
 def jensen_shannon(joint: Tensor, independent: Tensor) -> Tensor:
     """The Jensen-Shannon bound on mutual information, as a loss: ``mean softplus(-T(joint)) + mean softplus(T(independent))``.
 

@@ -7,13 +7,16 @@ from hybridrec.methods.bspm import BSPM
 from hybridrec.methods.buir import BUIR
 from hybridrec.methods.cdae import CDAE
 from hybridrec.methods.cfgan import CFGAN
+from hybridrec.methods.cl4srec import CL4SRec
 from hybridrec.methods.dccf import DCCF
 from hybridrec.methods.diffrec import DiffRec
 from hybridrec.methods.directau import DirectAU
+from hybridrec.methods.duorec import DuoRec
 from hybridrec.methods.egln import EGLN
 from hybridrec.methods.flowcf import FlowCF
 from hybridrec.methods.hccf import HCCF
 from hybridrec.methods.hybrid import Hybrid
+from hybridrec.methods.iclrec import ICLRec
 from hybridrec.methods.irgan import IRGAN
 from hybridrec.methods.ldiffrec import LDiffRec
 from hybridrec.methods.lightgcl import LightGCL
@@ -42,10 +45,13 @@ __all__ = [
     "SGL",
     "AutoCF",
     "BERT4Rec",
+    "CL4SRec",
     "DiffRec",
     "DirectAU",
+    "DuoRec",
     "FlowCF",
     "Hybrid",
+    "ICLRec",
     "LDiffRec",
     "LightGCL",
     "LightGCN",

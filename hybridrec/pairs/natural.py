@@ -36,6 +36,40 @@ def paired(one: Tensor, two: Tensor) -> Contrast:
     return Contrast(one, two, torch.arange(len(one), device=one.device))
 
 
+class Doubled(NamedTuple):
+    """Two views of the rows of a batch, each row against its other view and both views of all other rows.
+
+    Shapes: ``anchor`` (2 B, D), ``candidates`` (2 M, D), ``target`` (2 B,), ``apart`` (2 B, 2 M): True for what counts.
+    """
+
+    anchor: Tensor
+    candidates: Tensor
+    target: Tensor
+    apart: Tensor
+
+
+def doubled(one: Tensor, two: Tensor, label: Tensor | None = None) -> Doubled:
+    """Every row of two views (B, D) and (B, D), and where the other view of it stands among those of all processes.
+
+    SimCLR, Chen et al. 2020, arXiv 2002.05709, algorithm 1. A row is no candidate for itself; with ``label`` (B,) rows of one
+    label are none for each other either, but for the two views of one row.
+    """
+    mine = _rank()
+    ranks, first = gather(torch.full((len(one),), mine, device=one.device), one)
+    place = (ranks == mine).nonzero().flatten()
+    labels, second = gather(torch.arange(len(one), device=one.device) if label is None else label, two)
+    target = torch.cat([place + len(ranks), place])
+    if label is None:  # every row of every process is one of its own
+        labels = torch.arange(len(ranks), device=one.device)
+    apart = labels[place].repeat(2).unsqueeze(1) != labels.repeat(2)
+    apart[torch.arange(len(target), device=one.device), target] = True
+    return Doubled(torch.cat([one, two]), torch.cat([first, second]), target, apart)
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
 def against_all(one: Tensor, two: Tensor, index: Tensor) -> Contrast:
     """Rows ``index`` of view ``one``, each node once, against every node of view ``two``: B <= n anchors, M = N."""
     node = index.unique()

@@ -57,6 +57,11 @@ def _nearest(x: Tensor, centroid: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
 
 
+def nearest_prototype(x: Tensor, centroids: Tensor) -> Tensor:
+    """Which of the unit ``centroids`` (k, D) is nearest to each of the unit rows ``x`` (n, D): (n,)."""
+    return _nearest(x, centroids)[1]
+
+
 def prototypical(x: Tensor, index: Tensor, centroids: Tensor, belongs: Tensor) -> Contrast:
     """Rows ``index`` of ``x`` (N, D), each node once, with the prototype they belong to against all prototypes (k, D)."""
     node = index.unique()

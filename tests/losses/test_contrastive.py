@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import tensor
 
 from hybridrec.losses import contrastive
-from hybridrec.losses.contrastive import info_nce, jensen_shannon, log_sum_exp
+from hybridrec.losses.contrastive import info_nce, jensen_shannon, log_sum_exp, nt_xent
 
 
 def vectors(*shape, seed=0):
@@ -93,3 +93,12 @@ def test_log_sum_exp_is_exact_under_autocast():
     wanted = (one @ two.T).logsumexp(1)
     wanted.sum().backward()
     assert torch.allclose(found, wanted) and torch.allclose(a.grad, one.grad) and torch.allclose(c.grad, two.grad)
+
+
+def test_nt_xent_equals_the_sum_over_candidates_that_count():
+    a, c = vectors(2, 3), vectors(4, 3, seed=1)
+    apart = tensor([[True, True, False, True], [False, True, True, True]])
+    score = torch.exp(F.cosine_similarity(a.float().unsqueeze(1), c.float().unsqueeze(0), dim=2) / 0.5)
+    first = -(score[0, 1] / (score[0, 0] + score[0, 1] + score[0, 3])).log()
+    second = -(score[1, 2] / score[1, 1:].sum()).log()
+    torch.testing.assert_close(nt_xent((a, c, tensor([1, 2]), apart), 0.5), (first + second) / 2)

@@ -8,7 +8,7 @@ import torch.multiprocessing as mp
 from torch import tensor
 
 from hybridrec.losses.contrastive import info_nce
-from hybridrec.pairs.natural import against_all, natural, paired
+from hybridrec.pairs.natural import against_all, doubled, natural, paired
 
 
 def views(nodes=9, dim=4):
@@ -76,3 +76,19 @@ def test_two_processes_contrast_as_one_does_and_gradients_find_their_way_back(sh
     torch.testing.assert_close(tensor(found[0][1] + found[1][1]), loss.detach())
     torch.testing.assert_close(tensor(found[0][2]) + tensor(found[1][2]), one.grad)
     torch.testing.assert_close(tensor(found[0][3]) + tensor(found[1][3]), two.grad)
+
+
+def test_doubled_sets_each_row_against_its_other_view_and_all_other_rows():
+    one, two = views(nodes=3)
+    pairs = doubled(one, two)
+    torch.testing.assert_close(pairs.candidates[pairs.target], torch.cat([two, one]))
+    assert torch.equal(~pairs.apart, torch.eye(6, dtype=torch.bool))
+
+
+def test_doubled_rows_of_one_label_are_no_negatives_of_each_other():
+    one, two = views(nodes=3)
+    apart = doubled(one, two, tensor([7, 5, 7])).apart
+    # Candidates: first views of rows 0, 1, 2, then second ones.
+    assert apart[0].tolist() == [False, True, False, True, True, False]
+    assert apart[1].tolist() == [True, False, True, True, True, True]
+    assert apart[5].tolist() == [False, True, True, False, True, False]

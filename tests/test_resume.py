@@ -12,13 +12,14 @@ import torch
 from conftest import planted
 from test_methods import METHODS, small
 
+import hybridrec.methods
 from hybridrec.diagnostics import Diagnostics
 from hybridrec.errors import HybridrecError
 from hybridrec.methods import LightGCN, MultVAE
 from hybridrec.training import CheckpointError, Checkpoints, CheckpointWarning, Stopped, TrainingError, fit, replay
 
 NO_CLOCK = {"seconds": None}
-TRAINED = [name for name in METHODS if not hasattr(getattr(__import__("hybridrec.methods", fromlist=[name]), name), "solve")]
+TRAINED = [name for name in METHODS if not hasattr(getattr(hybridrec.methods, name), "solve")]
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +60,16 @@ def same(one, two):
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def settings(name):
-    rows = getattr(small_class(name).sampler, "__name__", "") == "RowSampler"
-    return {"epochs": 4, "batch_size": 7 if rows else 60, "lr": 0.01, "every": 2, "progress": False}
-
-
-def small_class(name):
-    return getattr(__import__("hybridrec.methods", fromlist=[name]), name)
+def settings(method, data):
+    """How a method is trained: batches small enough that an epoch has several."""
+    few = method.sampler(data, batch_size=60, seed=0).steps < 4
+    return {"epochs": 4, "batch_size": 7 if few else 60, "lr": 0.01, "every": 2, "progress": False}
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_method_goes_on_to_the_same_bits(name, data, tmp_path):
-    how = settings(name) if isinstance(getattr(small_class(name), "sampler", None), type) else settings("LightGCN")
     whole = small(name, data)
+    how = settings(whole, data)
     record = fit(whole, data, **how)
     steps = whole.sampler(data, batch_size=how["batch_size"], seed=0).steps
     assert steps > 2

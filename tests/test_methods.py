@@ -25,6 +25,8 @@ ARGUMENTS: dict[str, dict] = {
     "DirectAU": {"gamma": 0.3},
     "DCCF": {"intents": 8},
     "NCL": {"clusters": 4, "warmup": 2},
+    "AdaGCL": {"weight": 0.01},
+    "GFormer": {"anchors": 4, "hold": 2, "keep": 0.6, "share": 0.5, "decay": 1e-2},
     "AutoCF": {"seeds": 3, "hops": 1, "heads": 2, "hold": 2},
     "MultVAE": {"hidden": 32},
     "RecVAE": {"hidden": 32},
@@ -46,6 +48,7 @@ ARGUMENTS: dict[str, dict] = {
 ROWS = {"batch_size": 32, "epochs": 60}
 TRAINING: dict[str, dict] = {
     "DCCF": {"lr": 1e-3},
+    "AdaGCL": {"lr": 3e-3},
     "CDAE": ROWS,
     "LDiffRec": ROWS,
     "BERT4Rec": {**ROWS, "lr": 3e-3},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -68,10 +68,18 @@ class Attention(nn.Module):
     def forward(self, graph: Graph, x: Tensor) -> Tensor:
         """Attend over ``graph``: (N, D)."""
         parts = []
-        for q, k, v in zip(*((x @ w).chunk(self.heads, 1) for w in (self.query, self.key, self.value)), strict=True):
+        for (near, own, mass), v in zip(self.heads_of(graph, x), (x @ self.value).chunk(self.heads, 1), strict=True):
+            parts.append((graph.aggregate(v, near) + own.unsqueeze(1) * v) / mass.unsqueeze(1))
+        return torch.cat(parts, dim=1)
+
+    def weights(self, graph: Graph, x: Tensor) -> Tensor:
+        """What every entry is worth to its row, summed over heads: (2E,)."""
+        return torch.stack([near / mass[graph.row] for near, _, mass in self.heads_of(graph, x)]).sum(0)
+
+    def heads_of(self, graph: Graph, x: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """By head: the exponentials of every entry (2E,) and of the node itself (N,), and their sum (N,)."""
+        for q, k in zip(*((x @ w).chunk(self.heads, 1) for w in (self.query, self.key)), strict=True):
             # exp is safe within +-10, and the node itself joins without an entry of its own.
             near = graph.dot(q, k).clamp(-10, 10).exp()  # (2E,)
             own = (q * k).sum(1).clamp(-10, 10).exp()  # (N,)
-            mass = own + own.new_zeros(len(own)).index_add(0, graph.row, near)
-            parts.append((graph.aggregate(v, near) + own.unsqueeze(1) * v) / mass.unsqueeze(1))
-        return torch.cat(parts, dim=1)
+            yield near, own, own + own.new_zeros(len(own)).index_add(0, graph.row, near)

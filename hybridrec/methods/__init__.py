@@ -1,5 +1,6 @@
 """One file a paper. A method wires parts together; it inherits from no other."""
 
+from hybridrec.methods.adagcl import AdaGCL
 from hybridrec.methods.amf import AMF
 from hybridrec.methods.autocf import AutoCF
 from hybridrec.methods.bert4rec import BERT4Rec
@@ -14,6 +15,7 @@ from hybridrec.methods.directau import DirectAU
 from hybridrec.methods.duorec import DuoRec
 from hybridrec.methods.egln import EGLN
 from hybridrec.methods.flowcf import FlowCF
+from hybridrec.methods.gformer import GFormer
 from hybridrec.methods.hccf import HCCF
 from hybridrec.methods.hybrid import Hybrid
 from hybridrec.methods.iclrec import ICLRec
@@ -43,6 +45,7 @@ __all__ = [
     "IRGAN",
     "NCL",
     "SGL",
+    "AdaGCL",
     "AutoCF",
     "BERT4Rec",
     "CL4SRec",
@@ -50,6 +53,7 @@ __all__ = [
     "DirectAU",
     "DuoRec",
     "FlowCF",
+    "GFormer",
     "Hybrid",
     "ICLRec",
     "LDiffRec",

@@ -1,4 +1,4 @@
-"""A model-based view for masked autoencoding: which parts of a graph are hidden is learned."""
+"""Model-based views for masked autoencoding: which parts of a graph are hidden is learned."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ class SubgraphMask:
 
     def draw(self, graph: Graph, x: Tensor) -> tuple[Masked, Tensor]:
         """The masked graph for node embeddings ``x`` (N, D), and the noisy scores (N,) whose mean is to be raised."""
-        score = consistency(graph, x).log()
-        uniform = torch.rand_like(score).clamp(min=1e-8)
-        score = score - (-uniform.log()).log()  # Gumbel noise: the largest are a draw without replacement
+        score = gumbel(consistency(graph, x).log())  # the largest are a draw without replacement
         with torch.no_grad():
             return self.mask(graph, score.topk(min(self.seeds, len(score))).indices), score
 
@@ -52,10 +50,20 @@ class SubgraphMask:
             if hop < self.hops - 1:
                 masked |= front
         masked[torch.randint(graph.nodes, (int(self.extra * graph.nodes),), device=low.device)] = True
-        among = masked.nonzero().flatten()
-        ends = among[torch.randint(len(among), (2, 2 * graph.edges), device=low.device)]
-        links = torch.cat([ends, torch.stack([low[kept], high[kept]])], dim=1)
-        return Masked(graph.keep(kept), Graph.between(links, graph.start, graph.nodes))
+        return hidden(graph, kept, masked.nonzero().flatten(), 2 * graph.edges)
+
+
+def hidden(graph: Graph, kept: Tensor, among: Tensor, links: int) -> Masked:
+    """``graph`` with only the edges ``kept`` (E,), and with random ``links`` between the nodes ``among`` (n,) besides."""
+    ends = among[torch.randint(len(among), (2, links), device=among.device)] if len(among) else among.new_empty(2, 0)
+    low, high = graph.ends
+    seen = torch.cat([ends, torch.stack([low[kept], high[kept]])], dim=1)
+    return Masked(graph.keep(kept), Graph.between(seen, graph.start, graph.nodes))
+
+
+def gumbel(score: Tensor) -> Tensor:
+    """``score`` with Gumbel noise: its k largest are k draws without replacement from ``exp(score)``."""
+    return score - (-torch.rand_like(score).clamp(min=1e-8).log()).log()
 
 
 def consistency(graph: Graph, x: Tensor) -> Tensor:
@@ -70,3 +78,41 @@ def consistency(graph: Graph, x: Tensor) -> Tensor:
     count = degree + graph.aggregate(degree, one) - 2 * degree
     around = (first + second) / (count + 1e-8)
     return torch.sigmoid(F.cosine_similarity(around, x, dim=1))
+
+
+class Rationales(NamedTuple):
+    """A graph with parts hidden, and two small graphs: of the edges that matter most, and of those that matter least."""
+
+    masked: Masked
+    core: Graph
+    rest: Graph
+
+
+class RationaleMask:
+    """Hides edges that explain most, so that they are to be rebuilt, and draws what explains most and least.
+
+    GFormer, Li et al. 2023, arXiv 2306.02330, eqs. 5 to 8: of ``weight`` (E,) on the edges, the encoder's graph is a draw of a
+    share ``keep`` from ``exp(-weight)`` (weights held below 3), ``core`` a draw of a share ``share`` from ``weight``, ``rest``
+    one from ``exp(-weight)``. The decoder sees ``links`` as many random links as the graph has entries, between ends of what
+    was hidden and ``extra`` times as many nodes besides.
+    """
+
+    def __init__(self, keep: float = 0.9, share: float = 0.1, extra: float = 0.5, links: float = 0.8) -> None:
+        self.keep, self.share, self.extra, self.links = keep, share, extra, links
+
+    @torch.no_grad()
+    def __call__(self, graph: Graph, weight: Tensor) -> Rationales:
+        dull, bright = -weight.clamp(max=3), (weight + 1e-3).log()
+        kept = drawn(dull, self.keep)
+        ends = torch.cat(graph.ends)
+        lost = ends[~kept.repeat(2)]
+        more = ends[torch.randint(len(ends), (int(self.extra * len(lost)),), device=ends.device)]
+        masked = hidden(graph, kept, torch.cat([lost, more]), int(self.links * 2 * graph.edges))
+        return Rationales(masked, graph.keep(drawn(bright, self.share)), graph.keep(drawn(dull, self.share)))
+
+
+def drawn(score: Tensor, share: float) -> Tensor:
+    """A ``share`` of the entries drawn without replacement from ``exp(score)`` (n,), as a mask (n,)."""
+    mask = torch.zeros_like(score, dtype=torch.bool)
+    mask[gumbel(score).topk(int(share * len(score))).indices] = True
+    return mask

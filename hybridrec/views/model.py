@@ -137,12 +137,17 @@ class EdgeMask(nn.Module):
         hidden = F.relu(self.near(x))
         return self.judge(hidden[first] + hidden[second]).squeeze(1)
 
-    def gate(self, logits: Tensor, temperature: float = 1.0) -> Tensor:
-        """Gates in [0, 1]: random while training, their middle otherwise."""
-        if self.training:
+    def gate(self, logits: Tensor, temperature: float | None = 1.0) -> Tensor:
+        """Gates in [0, 1]: random while training, their middle otherwise or where ``temperature`` is None."""
+        if self.training and temperature is not None:
             u = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
             logits = (u.log() - (-u).log1p() + logits) / temperature
         return (logits.sigmoid() * (self.high - self.low) + self.low).clamp(0, 1)
+
+    def forward(self, graph: Graph, x: Tensor, temperature: float | None = 1.0) -> tuple[WeighedGraph, Tensor]:
+        """The graph with its edges gated, normalised by what is left of them, and the share of gates that are open."""
+        logits = self.logits(graph, x)
+        return weighed(graph, self.gate(logits, temperature)[graph.edge]), self.open(logits, temperature or 1.0)
 
     def open(self, logits: Tensor, temperature: float = 1.0) -> Tensor:
         """The expected share of gates that are not 0, arXiv 1712.01312 eq. 12: the L0 penalty, a scalar."""
@@ -184,6 +189,16 @@ class WeighedGraph:
         return self.graph.aggregate(x, self.weight)
 
 
+def weighed(graph: Graph, value: Tensor, least: float = 0.01) -> WeighedGraph:
+    """``graph`` with entries worth ``value`` (2E,), normalised symmetrically: ``value_ij / sqrt(degree_i degree_j)``.
+
+    Degrees are sums of values, and count as ``least`` where they are lower.
+    """
+    degree = value.new_zeros(graph.nodes).index_add(0, graph.row, value)
+    scale = degree.clamp(min=least).rsqrt()
+    return WeighedGraph(graph, value * scale[graph.row] * scale[graph.col], degree)
+
+
 class LinkProposal(nn.Module):
     """The links a graph seems to lack: for every node of one side the ``k`` of the other that look most alike.
 
@@ -219,7 +234,4 @@ class LinkProposal(nn.Module):
         """The proposed graph with weights that gradients pass through: something with ``propagate``."""
         seen = torch.cat(self.project(user, item))
         value = torch.where(proposed.true, 1.0, torch.sigmoid(proposed.graph.dot(seen, seen)))  # (2E,)
-        degree = value.new_zeros(proposed.graph.nodes).index_add(0, proposed.graph.row, value).clamp(min=1e-12)
-        scale = degree.rsqrt()
-        weight = value * scale[proposed.graph.row] * scale[proposed.graph.col]
-        return WeighedGraph(proposed.graph, weight, degree)
+        return weighed(proposed.graph, value)

@@ -1,10 +1,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import shortest_path
 
 from hybridrec.data.dataset import Relation
 from hybridrec.encoders.graph import Attention, LightGCN
 from hybridrec.encoders.hypergraph import Hypergraph
+from hybridrec.encoders.position import AnchorPosition, nearness
 from hybridrec.graph import Graph
 from hybridrec.views.data import RandomWalk
 
@@ -52,6 +55,29 @@ def test_attention_equals_dense_masked_attention_and_its_gradients(graph):
     inputs, upstream = (x, *layer.parameters()), torch.randn_like(wanted)
     for a, b in zip(torch.autograd.grad(ours, inputs, upstream), torch.autograd.grad(wanted, inputs, upstream), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_tells_what_each_entry_is_worth(graph):
+    torch.manual_seed(0)
+    layer, x = Attention(6, heads=2), torch.randn(8, 6)
+    mask = (dense(graph) == 0) & ~torch.eye(8, dtype=torch.bool)
+    q, k = (torch.stack((x @ w).chunk(2, 1)) for w in (layer.query, layer.key))
+    wanted = (q @ k.transpose(1, 2)).masked_fill(mask, -torch.inf).softmax(2).sum(0)
+    torch.testing.assert_close(layer.weights(graph, x), wanted[graph.row, graph.col.long()])
+
+
+def test_nearness_is_that_of_shortest_paths(graph):
+    anchor = torch.tensor([0, 6, 3])
+    steps = shortest_path(csr_matrix(dense(graph).numpy() > 0), unweighted=True)[:, anchor.numpy()]
+    torch.testing.assert_close(nearness(graph, anchor), torch.from_numpy(1 / (steps + 1)).float())  # 1 / (inf + 1) = 0
+
+
+def test_positions_are_means_over_anchors(graph):
+    torch.manual_seed(0)
+    layer, x, anchor = AnchorPosition(3), torch.randn(8, 3), torch.tensor([0, 6])
+    near = nearness(graph, anchor)
+    wanted = torch.stack([layer.mix(torch.cat([near[:, [k]] * x[v], x], 1)) for k, v in enumerate(anchor)]).mean(0)
+    torch.testing.assert_close(layer(near, anchor, x), wanted)
 
 
 def test_attention_says_which_width_does_not_divide():

@@ -7,9 +7,9 @@ from torch import tensor
 
 from hybridrec.data.batches import Pairs
 from hybridrec.data.dataset import Dataset, Ids, Relation
-from hybridrec.methods import DCCF, HCCF, SGL, AutoCF, LightGCL, SimGCL
+from hybridrec.methods import DCCF, HCCF, SGL, AdaGCL, AutoCF, GFormer, LightGCL, SimGCL
 from hybridrec.views.data import RandomWalk
-from hybridrec.views.masking import Masked
+from hybridrec.views.masking import Masked, Rationales
 
 U, I, D = 5, 4, 4
 
@@ -192,3 +192,96 @@ def test_lightgcl_equals_its_dense_formula(data):
     torch.testing.assert_close(terms["rank"], rank(main))
     wanted = 0.5 * sides(x + g @ x + g @ (a @ x), main, 0.3, every=True)
     torch.testing.assert_close(terms["contrast"], wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_adagcl_equals_its_dense_formula(data):
+    torch.manual_seed(0)
+    method = AdaGCL(data, dim=D, depth=2, temperature=0.3, weight=0.5, beta=0.2, sparse=0.7, decay=0.1)
+    method.eval()  # calm gates, so that the formula has nothing to draw but the latents
+    links = adjacency(method.graph)
+    a, x = normalised(links), method.nodes()
+    main = x + a @ x + a @ a @ x
+
+    torch.manual_seed(1)
+    mean, log_variance = method.generator.mean(main.detach()), method.generator.log_variance(main.detach())
+    z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+    pair = z.unsqueeze(1) * z.unsqueeze(0)
+    link = method.generator.judge(pair).squeeze(2).sigmoid()  # (N, N)
+    true, false = (link[BATCH.user, U + i] for i in (BATCH.positive, BATCH.negative))
+    kl = (mean.square() + log_variance.exp() - log_variance - 1).sum(1).mean() / 2
+    generate = -true.log().mean() - (1 - false).log().mean() + 0.2 * kl + rank(z)
+
+    def gated(gate, seen):
+        hidden = F.relu(gate.near(seen))
+        logit = gate.judge(hidden.unsqueeze(1) + hidden.unsqueeze(0)).squeeze(2)
+        value = links * (logit.sigmoid() * 1.5 - 0.45).clamp(0, 1)
+        scale = value.sum(1).clamp(min=0.01).rsqrt()
+        edges = links.triu() > 0
+        return scale.unsqueeze(1) * value * scale, torch.sigmoid(logit[edges] - torch.log(tensor(0.45 / 1.05))).mean()
+
+    method._heat = 1.0
+    first, opened = gated(method.gates[0], x)
+    second, more = gated(method.gates[1], first @ x)
+    clean = x + first @ x + second @ first @ x
+    rewritten = normalised(links * (link > 0.5))
+    seen = x + rewritten @ x + rewritten @ rewritten @ x
+
+    torch.manual_seed(1)
+    terms = method(BATCH)
+    torch.testing.assert_close(terms["rank"], rank(main))
+    torch.testing.assert_close(terms["generate"], generate)
+    torch.testing.assert_close(terms["denoise"], rank(clean) + 0.7 * (opened + more))
+    torch.testing.assert_close(terms["contrast"], 0.5 * sides(seen, clean, 0.3), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(terms["decay"], 0.1 * sum(p.square().sum() for p in method.parameters()))
+    # The contrast moves the embeddings alone, the generators everything but them.
+    moved = torch.autograd.grad(terms["contrast"], list(method.parameters()), allow_unused=True, retain_graph=True)
+    assert [g is not None for g in moved] == [n.startswith("nodes.") for n, _ in method.named_parameters()]
+    (still,) = torch.autograd.grad(terms["generate"] + terms["denoise"], [method.nodes.weight], allow_unused=True)
+    assert still is None
+
+
+def test_gformer_equals_its_dense_formula(data):
+    torch.manual_seed(0)
+    method = GFormer(data, dim=D, depth=2, heads=2, anchors=3, weight=0.7, apart=0.3, core=0.6, gate=0.2, decay=0.1, hold=9)
+    edge = torch.arange(8)
+    keep = [method.graph.keep(kept) for kept in (edge != 3, edge < 3, edge > 5)]
+    drawn = method.draw()
+    drawn = drawn._replace(rationales=Rationales(Masked(keep[0], method.graph), keep[1], keep[2]))
+    method._drawn, method._batches = drawn, 1  # a draw that is kept for this batch
+    x = method.nodes()
+    a, core, rest = (normalised(adjacency(g)) for g in keep)
+
+    def attend(links, seen):
+        shown = links + torch.eye(U + I) > 0
+        heads = []
+        weights = (method.decoder.query, method.decoder.key, method.decoder.value)
+        for q, k, v in zip(*((seen @ w).chunk(2, 1) for w in weights), strict=True):
+            heads.append((q @ k.T).clamp(-10, 10).masked_fill(~shown, -torch.inf).softmax(1) @ v)
+        return torch.cat(heads, 1)
+
+    layers = [x, a @ x, a @ a @ x]
+    messages = torch.stack([torch.cat([drawn.near[:, [k]] * layers[2][v], layers[2]], 1) for k, v in enumerate(drawn.anchor)])
+    placed = method.position.mix(messages).mean(0)
+    main = sum(layers) + placed + attend(adjacency(method.graph), placed)
+    one, two = (
+        x + 0.2 * attend(adjacency(g), x) + b @ layers[0] + b @ layers[1] for g, b in zip(keep[1:], (core, rest), strict=True)
+    )
+    terms = method(BATCH)
+    user, item = main[:U], main[U:]
+    torch.testing.assert_close(terms["rebuild"], -(user[BATCH.user] * item[BATCH.positive]).sum(1).mean())
+
+    def spread(some, every):
+        return (some @ every.T).exp().sum(1).log().mean()
+
+    wanted = 0.7 * (spread(user[BATCH.user.unique()], user) + spread(item[BATCH.positive.unique()], item))
+    torch.testing.assert_close(terms["apart"], wanted + spread(user[BATCH.user], item))
+    margin = (one[BATCH.user] * (one[U + BATCH.positive] - item[BATCH.negative])).sum(1)
+    torch.testing.assert_close(terms["core"], -0.6 * margin.sigmoid().log().mean())
+    torch.testing.assert_close(terms["rest"], 0.3 * (one * two)[BATCH.user].exp().sum(1).log().mean())
+    torch.testing.assert_close(terms["decay"], 0.1 * sum(p.square().sum() for p in method.parameters()))
+    method.embed()
+    torch.testing.assert_close(method.catalogue(), sum(b @ x for b in _powers(normalised(adjacency(method.graph))))[U:])
+
+
+def _powers(a):
+    return torch.eye(len(a)), a, a @ a

@@ -5,7 +5,7 @@ from adjacency import dense, small_graph
 
 from hybridrec.data.dataset import Relation
 from hybridrec.graph import Graph
-from hybridrec.views.masking import SubgraphMask, consistency
+from hybridrec.views.masking import RationaleMask, SubgraphMask, consistency, drawn
 
 
 @pytest.fixture
@@ -53,3 +53,24 @@ def test_a_drawn_mask_hides_edges_and_its_scores_have_a_gradient():
     assert masked.encoder.edges < graph.edges
     (-scores.mean()).backward()
     assert x.grad.norm() > 0
+
+
+def test_rationales_are_shares_of_the_edges_and_follow_their_weights():
+    torch.manual_seed(0)
+    graph, view = small_graph(), RationaleMask(keep=0.8, share=0.2)
+    weight = torch.where(torch.arange(60) < 12, 50.0, 0.0)  # twelve edges explain everything
+    twelve = {tuple(x) for x in torch.stack(graph.ends, 1)[:12].tolist()}
+    found = view(graph, weight)
+    assert graph.edges == 60 and found.masked.encoder.edges == 48 and found.core.edges == found.rest.edges == 12
+    assert links(found.core) == twelve
+    assert links(found.masked.encoder) <= links(graph) and links(found.masked.encoder) <= links(found.masked.decoder)
+    # Weights are held below 3, so that what explains most is hidden oftener than by chance, not always.
+    hidden = torch.stack([~drawn(-weight.clamp(max=3), 0.8) for _ in range(200)]).float().mean(0)
+    assert hidden[:12].mean() > 0.6 > 0.2 > hidden[12:].mean()
+
+
+def test_draws_without_replacement_are_in_proportion_at_first():
+    torch.manual_seed(0)
+    score = torch.tensor([0.1, 0.2, 0.7]).log()
+    first = torch.stack([drawn(score, 0.34) for _ in range(4000)]).float().mean(0)
+    torch.testing.assert_close(first, score.exp(), atol=0.03, rtol=0)

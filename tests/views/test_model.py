@@ -2,6 +2,7 @@ import pytest
 import torch
 from adjacency import dense, small_graph
 
+from hybridrec.views.generative import LinkDecoder
 from hybridrec.views.model import CosineGraph, EdgeMask, LearnedHypergraph, LinkProposal, ModelDropout, MomentumTwin, SVDGraph
 
 
@@ -109,3 +110,26 @@ def test_model_dropout_draws_anew_and_leaves_the_module_as_it_was():
     torch.testing.assert_close(one[both], 2 * module(x)[both])
     assert module[1].p == 0.1 and not module.training and not module[1].training
     assert 0.05 < (ModelDropout()(module)(x) == 0).float().mean() < 0.15
+
+
+def test_gates_weigh_the_graph_and_calm_ones_draw_nothing(graph):
+    torch.manual_seed(0)
+    mask, x = EdgeMask(4), torch.randn(21, 4)
+    gate = torch.zeros(21, 21)
+    low, high = graph.ends
+    gate[low, high] = gate[high, low] = (mask.logits(graph, x).sigmoid() * 1.5 - 0.45).clamp(0, 1).detach()
+    scale = gate.sum(1).clamp(min=0.01).rsqrt()
+    weighed, opened = mask(graph, x, None)
+    torch.testing.assert_close(weighed.propagate(x), scale.unsqueeze(1) * gate * scale @ x)
+    torch.testing.assert_close(opened, mask.open(mask.logits(graph, x)))
+    hot, _ = mask(graph, x, 1.0)
+    assert not torch.equal(hot.weight, weighed.weight)
+
+
+def test_a_link_decoder_keeps_the_edges_it_believes(graph):
+    torch.manual_seed(0)
+    decoder, z = LinkDecoder(4), torch.randn(21, 4)
+    low, high = graph.ends
+    believed = decoder.judge(z[low] * z[high]).squeeze(1).sigmoid() > 0.5
+    assert 0 < believed.sum() < 60
+    torch.testing.assert_close(dense(decoder(graph, z)), dense(graph.keep(believed)))

@@ -7,7 +7,7 @@ LAUNCH = $(BIN)/accelerate launch --config_file accelerate_config.yaml --num_pro
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: align test slow lint bench clean
+.PHONY: align test slow lint bench bench-scale fuzz clean
 
 align: .venv/ready
 	$(LAUNCH) recipes/align.py $(ARGS)
@@ -23,7 +23,13 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 bench: .venv/ready
-	for f in tests/benchmarks/bench_*.py; do $(BIN)/python $$f || exit 1; done
+	for f in $(filter-out %/bench_scale.py,$(wildcard tests/benchmarks/bench_*.py)); do $(BIN)/python $$f || exit 1; done
+
+bench-scale: .venv/ready
+	$(BIN)/python tests/benchmarks/bench_scale.py $(ARGS)
+
+fuzz: .venv/ready
+	$(BIN)/python tests/fuzz.py --examples 1000 $(ARGS)
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

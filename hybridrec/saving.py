@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,9 +76,40 @@ def build(description: Any, *args: Any) -> Any:
         return {k: build(v) for k, v in description.items()}
     cls = find_class(description["class"])
     try:
-        return cls(*args, **build(description["arguments"]))
+        arguments = build(description["arguments"])
+        _check_kinds(cls, arguments)
+        return cls(*args, **arguments)
     except TypeError as e:
         raise ArtifactError(f"{description['class']} of this version does not take the saved arguments: {e}") from e
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "list": (list, tuple),
+    "tuple": (list, tuple),
+    "Sequence": (list, tuple),
+    "dict": (dict,),
+    "None": (type(None),),
+}
+
+
+def _check_kinds(cls: Any, arguments: dict[str, Any]) -> None:
+    """Raise TypeError for NaN, and for an argument of another kind than its annotation names: used later, it fails later."""
+    known = inspect.signature(cls).parameters
+    for name, value in arguments.items():
+        written = str(known[name].annotation) if name in known else ""
+        parts = [part.strip() for part in re.sub(r"\[.*\]", "", written).split("|")]
+        allowed = tuple(kind for part in parts for kind in KINDS.get(part, ()))
+        if any(part in ("", "Any", "object", "Literal") for part in parts):
+            continue
+        # What is annotated by a class of ours is an object by now, and nothing that JSON itself has.
+        made = not isinstance(value, dict | list | str | int | float | None) and any(part not in KINDS for part in parts)
+        wrong = not (made or isinstance(value, allowed)) or (isinstance(value, bool) and bool not in allowed)
+        if wrong or (isinstance(value, float) and math.isnan(value)):
+            raise TypeError(f"{name} is {value!r}, wanted {written}")
 
 
 def find_class(path: str) -> Any:
@@ -137,7 +169,7 @@ class Bounded(TorchDispatchMode):
         elif func.overloadpacket._qualified_op_name == "aten::arange" and isinstance(asked, int | float):
             self._check(int(max(x for x in args if isinstance(x, int | float))))
         made = func(*args, **(kwargs or {}))
-        if isinstance(made, Tensor):
+        if isinstance(made, Tensor) and made.layout is torch.strided:
             self._check(made.untyped_storage().nbytes())
         return made
 

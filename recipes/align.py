@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from arguments import parse, run
+from arguments import parse, read_text, run
 from leads import table, write
 from transformers.utils import logging
 
@@ -86,7 +86,7 @@ def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dic
     """Every row of the table for one seed, as results by name."""
     set_seed(seed)
     data = hr.load(args.data, split=ColdItems(seed=seed) if args.cold else None)
-    rows, template = rows_of(data, data.target), Path(args.item_template).read_text(encoding="utf-8")
+    rows, template = rows_of(data, data.target), read_text(args.item_template)
     texts = render(template, rows)
     views = [render(template, WordDrop(seed=seed * args.views + v)(rows)) for v in range(args.views)]
     space = hr.IALS(data, dim=args.dim, unseen=1.0, ridge=10.0, power=0.0)
@@ -144,7 +144,7 @@ def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dic
         shuffled = straight[torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed))]
         results[SHUFFLED] = judge(aligned(shuffled)[0])
     if save and accelerator.is_main_process:
-        templates = {"item": template, "query": Path(args.query_template).read_text(encoding="utf-8")}
+        templates = {"item": template, "query": read_text(args.query_template)}
         vectors = (method.sentences(), method.catalogue())
         recommender = hr.Recommender(
             space, data, method.encoder.cpu(), templates=templates, text_vectors=vectors, metrics=results[ALIGNED]

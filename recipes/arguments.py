@@ -83,6 +83,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return entries or {}
 
 
+def read_text(path: str | Path) -> str:
+    """A file of text. Raises ConfigError where it cannot be read as UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as e:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {e}") from e
+
+
 def run(main: Callable[[], Any]) -> None:
     """Call ``main``; an error that hybridrec raised on purpose ends the program with its message alone."""
     try:

@@ -7,10 +7,9 @@ python recipes/compare.py --data runs/data/amazon-beauty --methods EASE CEASE --
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
-from arguments import parse, run
+from arguments import parse, read_text, run
 from tqdm.auto import tqdm
 
 import hybridrec as hr
@@ -39,7 +38,7 @@ def main() -> None:
     """Render, embed, write."""
     args = parse(Embed, __doc__, positional="data")
     data = hr.load(args.data)
-    texts = item_texts(data, Path(args.template).read_text(encoding="utf-8"))
+    texts = item_texts(data, read_text(args.template))
     encoder = TextEncoder(args.encoder, dim=1, rank=0, tokens=args.tokens)
     encoder = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     parts = [texts[i : i + TOGETHER] for i in range(0, len(texts), TOGETHER)]

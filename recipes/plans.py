@@ -15,7 +15,7 @@ from arguments import ConfigError, read_yaml
 
 import hybridrec as hr
 from hybridrec.errors import HybridrecError
-from hybridrec.saving import build, describe
+from hybridrec.saving import build, describe, read_json
 
 
 class PlanError(HybridrecError, ValueError):
@@ -54,7 +54,7 @@ def plans(text: str, data: hr.Dataset, listed: str | None, tuned: str | None, sh
     if brace:
         spec |= {"arguments": _braces(brace + rest, text)}
     elif tuned and file.exists():
-        spec = json.loads(file.read_text(encoding="utf-8"))
+        spec = read_json(file)
         if spec["fingerprint"] != replace(data, tables={}, features={}).fingerprint:
             raise PlanError(f"{file} was found on other rows than those of {data.name}; tune again")
         tuning = {k: spec[k] for k in ("trials", "minutes", "metric")}

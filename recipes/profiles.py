@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from arguments import parse
+from arguments import parse, read_text
 from tqdm.auto import tqdm
 
 import hybridrec as hr
@@ -79,7 +79,7 @@ def main() -> None:
 
 def questions(data: hr.Dataset, whom: str, prompts: Path, history: int) -> list[str]:
     """What the model is asked of every item, or of every user, whose text is made of training rows alone."""
-    template = {name: (prompts / f"{name}.j2").read_text(encoding="utf-8") for name in (whom, f"{whom}_profile")}
+    template = {name: read_text(prompts / f"{name}.j2") for name in (whom, f"{whom}_profile")}
     texts = item_texts(data, template[whom]) if whom == "item" else user_texts(data, template[whom], history)
     table = data.tables.get(data.target if whom == "item" else data.source)
     rows: list[dict[str, Any]] = [{}] * len(texts) if table is None else table.to_pylist()

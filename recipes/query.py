@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arguments import parse, run
+from arguments import parse, read_text, run
 from transformers.utils import logging
 
 import hybridrec as hr
@@ -78,11 +78,7 @@ def _prompts(asked: Arguments) -> Iterator[str | None]:
     if asked.prompt is not None and asked.file is not None:
         raise QueryError("give a prompt or a file of prompts, not both")
     if asked.file is not None:
-        try:
-            lines = Path(asked.file).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as e:
-            raise QueryError(f"--file {asked.file}: cannot be read as UTF-8 text: {e}") from e
-        yield from filter(str.strip, lines)
+        yield from filter(str.strip, read_text(asked.file).splitlines())
     elif _interactive(asked):
         print("What are you looking for? One line a request; end with Ctrl-D.", file=sys.stderr)
         yield from (line.strip() for line in sys.stdin if line.strip())

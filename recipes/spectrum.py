@@ -9,6 +9,7 @@ with and without an item's own weight. Every form is judged on the valid rows. `
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor
 
 import hybridrec as hr
 from hybridrec.data.batches import Query
+from hybridrec.errors import DataError
 from hybridrec.linear import gram, interactions, without_self_
 from hybridrec.rows import multiply
 
@@ -57,6 +59,8 @@ def main() -> None:
     args = parse(Spectrum, "Shrinkage, accuracy and popularity of linear denoisers by noise level.", "data")
     data = hr.load(args.data)
     x = interactions(data)
+    if not (all(0 <= p < 1 for p in args.dropout) and all(0 <= s < math.inf for s in args.noise) and 0 < args.ridge < math.inf):
+        raise DataError("wanted dropout in [0, 1), noise of at least 0 and a ridge above 0, all finite")
     g, users = gram(x).double(), x.shape[0]
     values, vectors = torch.linalg.eigh(g)
     values = values.clamp(min=0)

@@ -95,8 +95,11 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="a Markdown file with the markers")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the table is out of step")
     args = parser.parse_args()
-    old = args.file.read_text(encoding="utf-8")
-    new = rewritten(old)
+    try:
+        old = args.file.read_text(encoding="utf-8")
+        new = rewritten(old)
+    except (OSError, ValueError) as e:
+        parser.error(f"{args.file}: {e}")
     if args.check:
         sys.exit(
             0 if new == old else f"{args.file}: the table of methods is out of step; run: python recipes/table.py {args.file}"

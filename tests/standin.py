@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from hybridrec.pipeline.folder import INDEX, _seal, _sha256
 from hybridrec.saving import configured
 
 TEMPLATES = {"item": "{{ title }}", "query": "{{ prompt }}"}
@@ -56,3 +57,15 @@ class Words:
     @classmethod
     def load(cls, folder):
         return cls(**json.loads((Path(folder) / "words.json").read_text()))
+
+
+def sealed(folder: Path) -> None:
+    """Give a tampered artifact the checksums that its tamperer would."""
+    index = json.loads((folder / INDEX).read_text())
+    index["files"] = {
+        p.relative_to(folder).as_posix(): {"size": p.stat().st_size, "sha256": _sha256(p)}
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in (INDEX, "README.md")
+    }
+    index["sha256"] = _seal(index)
+    (folder / INDEX).write_text(json.dumps(index))

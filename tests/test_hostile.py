@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from folders import divided, interactions, write_file
+from standin import sealed
 
 import hybridrec as hr
 from hybridrec.data import sources
@@ -124,18 +125,6 @@ def artifact(tmp_path_factory):
     hr.Recommender(method, data, templates={"item": "{{ title }}"}).save_pretrained(folder / "artifact")
     save_method(method, folder / "method", data.schema)
     return folder
-
-
-def sealed(folder: Path) -> None:
-    """Give a tampered artifact the checksums that its tamperer would."""
-    index = json.loads((folder / INDEX).read_text())
-    index["files"] = {
-        p.relative_to(folder).as_posix(): {"size": p.stat().st_size, "sha256": _sha256(p)}
-        for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name not in (INDEX, "README.md")
-    }
-    index["sha256"] = _seal(index)
-    (folder / INDEX).write_text(json.dumps(index))
 
 
 def test_no_bomb_goes_off_in_an_artifact(artifact, tmp_path, canary):

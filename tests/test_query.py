@@ -108,7 +108,7 @@ def test_approximate_search_tells_its_recall(ask):
         (("x", "--k", "many"), "2"),
         (("  ",), "error: the prompt is empty"),
         (("x", "--file", "y"), "error: give a prompt or a file of prompts, not both"),
-        (("--file", "/no/such/file"), "error: --file /no/such/file: cannot be read"),
+        (("--file", "/no/such/file"), "error: /no/such/file: cannot be read"),
         (("x", "--weight", "-1"), "error: the weight of 'prompt' must be a positive number"),
         (("x", "--artifact", "/no/such/folder"), "error: no folder '/no/such/folder'"),
     ],

@@ -86,9 +86,10 @@ def ratings(columns: Columns, column: str = "rating") -> np.ndarray:
     data = _numbers(columns, column, "ratings")
     values = np.empty(len(data), np.float32)
     start = 0
-    for chunk in data.chunks:
-        values[start : start + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
-        start += len(chunk)
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as that
+        for chunk in data.chunks:
+            values[start : start + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+            start += len(chunk)
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
         row = int(wrong.argmax())

@@ -3,7 +3,8 @@
 ``interactions`` (``user_id``, ``item_id`` and, where known, ``rating``, ``timestamp``, ``behavior``, ``domain``, ``split``),
 ``items`` and ``users``, ``social`` (``user_id``, ``friend_id``), ``triples`` (``head``, ``relation``, ``tail``), ``bundles``
 (``bundle_id``, ``item_id``) with ``user_bundles``, ``groups`` (``group_id``, ``user_id``) with ``group_interactions``, and
-``features_<modality>.npy`` in the row order of ``items``, or of ``features_<modality>_item_ids.npy`` beside it.
+``features_<modality>.npy`` in the row order of ``items``, or of ``features_<modality>_item_ids.npy`` beside it. Each file is
+parquet, Arrow IPC (mapped, not copied: for what is large), CSV, TSV or JSON lines.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import csv
 import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
@@ -16,6 +17,7 @@ import pyarrow.json
 from hybridrec.data.tables import Columns, held
 from hybridrec.errors import DataError
 
+DEEP = 100  # brackets within brackets in a line of JSON
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "vertical bar"}
 
 
@@ -33,7 +35,7 @@ def open_csv(path: Path, separator: str = "", quoted: bool = True) -> Columns:
     try:
         # One thread: only then does an error say which row it is in.
         table = pyarrow.csv.read_csv(path, pyarrow.csv.ReadOptions(use_threads=False), parse, convert)
-    except (pa.ArrowException, OSError) as e:
+    except (pa.ArrowException, OSError, ValueError) as e:  # ValueError: a message that is itself no UTF-8
         check_encoding(path)
         message = re.sub(
             r"Row #(\d+)", lambda m: f"row {int(m[1]) - 1}", str(e).splitlines()[0].removeprefix("CSV parse error: ")
@@ -55,9 +57,11 @@ def _header(path: Path, separator: str, quoted: bool) -> list[str]:
         raise
     if not line:
         raise DataError(f"{path}: the first line is empty, wanted the names of the columns")
-    names = next(
-        csv.reader([line], delimiter=separator, quotechar='"', quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-    )
+    try:
+        quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        names = next(csv.reader([line], delimiter=separator, quotechar='"', quoting=quoting))  # type: ignore[arg-type]
+    except csv.Error as e:
+        raise DataError(f"{path}: the first line is no line of names ({e}); write it again with line ends of one kind") from e
     others = [s for s in SEPARATORS if s != separator and s in line]
     if len(names) == 1 and others:
         raise DataError(
@@ -84,14 +88,26 @@ def check_encoding(path: Path) -> None:
 
 def open_jsonl(path: Path) -> Columns:
     """A file with one JSON object a line. Raises DataError for a line that is not, or whose types differ from the others'."""
+    _refuse_deep(path)
     block = min(max(path.stat().st_size, 1), 2**31 - 1)  # in one block, so that rows are counted from the start
     try:
         table = pyarrow.json.read_json(path, pyarrow.json.ReadOptions(use_threads=False, block_size=block))
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as e:
+    except (pa.ArrowException, OSError, ValueError) as e:  # ValueError: a message that is itself no UTF-8
         check_encoding(path)
         message = re.sub(
             r"in row (\d+)", lambda m: f"in row {int(m[1]) + 1}", str(e).splitlines()[0].removeprefix("JSON parse error: ")
         )
         raise DataError(f"{path}: {message}; wanted one JSON object a line, each name with one type throughout") from e
     return held(str(path), table)
+
+
+def _refuse_deep(path: Path) -> None:
+    """Raise DataError for a line whose brackets nest deeper than DEEP: Arrow's parser recurses until the process dies."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.count(b"[") + line.count(b"{") > DEEP:
+                marks = np.frombuffer(re.sub(rb'"(?:\\.|[^"\\])*"', b"", line), np.uint8)
+                step = np.isin(marks, list(b"[{")).astype(np.int32) - np.isin(marks, list(b"]}"))
+                if int(step.cumsum().max(initial=0)) > DEEP:
+                    raise DataError(f"{path}, row {number}: brackets nest more than {DEEP} deep; wanted a flat object a line")

@@ -1,4 +1,4 @@
-"""The columns of one file of a data set, read one at a time: parquet, CSV, TSV or JSON lines.
+"""The columns of one file of a data set, read one at a time: parquet, Arrow, CSV, TSV or JSON lines.
 
 Errors name the file, the column and the row; rows are counted from 1, the header left out.
 """
@@ -19,7 +19,7 @@ from hybridrec.errors import DataError
 CANONICAL = r"^(0|-?[1-9][0-9]{0,17})$"  # an integer that is written back as it came
 DECIMAL = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
 FOLD = 2_000  # how many rows, or bytes, a byte of a parquet file may stand for
-EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl")
+EXTENSIONS = (".parquet", ".arrow", ".csv", ".tsv", ".jsonl")
 ALIASES = {
     "user_id": ("user", "uid", "userid", "user_idx", "reviewer_id", "reviewerID", "session_id"),
     "item_id": ("item", "iid", "itemid", "item_idx", "movie_id", "movieId", "product_id", "asin", "business_id", "parent_asin"),
@@ -94,8 +94,8 @@ def find(folder: Path, stem: str) -> Path | None:
 
 def open_columns(path: Path) -> Columns:
     """The columns of the file at ``path``. Raises DataError for a file that is not what its name says."""
-    if path.suffix == ".parquet":
-        return open_parquet(path)
+    if path.suffix in (".parquet", ".arrow"):
+        return open_parquet(path) if path.suffix == ".parquet" else open_arrow(path)
     from hybridrec.data.plaintext import open_csv, open_jsonl
 
     return open_jsonl(path) if path.suffix == ".jsonl" else open_csv(path)
@@ -122,11 +122,24 @@ def open_parquet(path: Path) -> Columns:
             # Buffered, not memory mapped: mapped pages would count as memory of ours.
             with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
                 batches = list(file.iter_batches(batch_size=1 << 20, columns=[name], use_threads=False))
-        except (pa.ArrowException, OSError) as e:
+        except (pa.ArrowException, OSError, ValueError) as e:
             raise refuse(e) from e
         return pa.chunked_array([b.column(0) for b in batches], type=schema.field(name).type)
 
     return Columns(str(path), schema, rows, column)
+
+
+def open_arrow(path: Path) -> Columns:
+    """An Arrow IPC file, mapped into memory: no cell is copied, and pages that are not read take no memory."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        table.validate(full=not all(pa.types.is_primitive(f.type) for f in table.schema))
+    except (pa.ArrowException, OSError, ValueError) as e:
+        raise DataError(f"{path}: not a whole Arrow file ({str(e).splitlines()[0]}); copy or write it again") from e
+    if doubled := [n for n in table.schema.names if table.schema.names.count(n) > 1]:
+        raise DataError(f"{path}: two columns are named {doubled[0]!r}; rename one")
+    return held(str(path), table)
 
 
 def plausible(metadata: pq.FileMetaData, size: int) -> None:

@@ -88,7 +88,9 @@ def to_tables(data: Dataset) -> dict[str, pa.Table]:
             continue
         parts = {"train": relation, **data.heldout} if name == data.goal else {"train": relation}
         stem, left, right = single.get(name, ("interactions", "user_id", "item_id"))
-        rows = pa.concat_tables([_rows(data, parts[p], left, right, p) for p in PARTS if p in parts], promote_options="default")
+        rows = pa.concat_tables(
+            [_rows(data, parts[p], left, right, p) for p in PARTS if p in parts], promote_options="permissive"
+        )
         if name not in single:
             domain = relation.target.partition(":")[2]
             behavior = name.removeprefix(domain).removeprefix(":")
@@ -99,7 +101,7 @@ def to_tables(data: Dataset) -> dict[str, pa.Table]:
         else:
             tables[stem] = rows.drop_columns("split") if len(parts) == 1 else rows
     if several:
-        tables["interactions"] = pa.concat_tables(several, promote_options="default")
+        tables["interactions"] = pa.concat_tables(several, promote_options="permissive")
     known = [r for r in data.relations.values() if r.kinds]
     if known:
         tables["triples"] = pa.concat_tables([_triples(data, r) for r in known])

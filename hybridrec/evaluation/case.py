@@ -14,7 +14,7 @@ from hybridrec.errors import DataError
 from hybridrec.evaluation.protocol import Protocol
 
 if TYPE_CHECKING:
-    from hybridrec.data.dataset import Dataset
+    from hybridrec.data.dataset import Dataset, Relation
 
 
 class Case:
@@ -37,19 +37,28 @@ class Case:
         self.source, self.ids = data.source, data.ids[data.source].values
         self.candidates = None if candidates is None else _positions(candidates, self.catalogue, "candidates")
         self.items = self.catalogue if self.candidates is None else len(self.candidates)
-        self.history = _histories(data, protocol.inputs(part, parts), everyone)
+        asked = None
+        if users is not None:
+            asked = torch.zeros(everyone, dtype=torch.bool).index_fill_(0, _positions(users, everyone, "users"), True)
+
+        def rows(name: str) -> Relation:
+            """The rows of a part, of those who are asked about: of a few among millions, only theirs are sorted."""
+            whole = data.part(name)
+            return whole if asked is None else whole.keep(asked[whole.index[0]])
+
+        self.history = _histories([rows(p) for p in protocol.inputs(part, parts)], everyone)
         self.known = torch.zeros(everyone, dtype=torch.bool)
         self.known[data.train.index[0]] = True
         self.sample = protocol.sample
-        masked = [data.part(p).index for p in protocol.masks(part, parts)]
+        masked = [rows(p).index for p in protocol.masks(part, parts)]
         mask = self._keys(torch.cat(masked, 1)) if masked else torch.empty(0, dtype=torch.int64)
-        target = self._keys(data.part(part).index)
+        target = self._keys(rows(part).index)
         self.target = target[~among(target, mask)]
-        self.met = self._keys(torch.cat([data.part(p).index for p in parts], 1)) if self.sample else self.target
+        self.met = self._keys(torch.cat([rows(p).index for p in parts], 1)) if self.sample else self.target
         count = torch.bincount(self.target // self.items, minlength=everyone)
         judged = count > 0 if protocol.absent is None else torch.ones(everyone, dtype=torch.bool)
-        if users is not None:
-            judged &= torch.zeros(everyone, dtype=torch.bool).index_fill_(0, _positions(users, everyone, "users"), True)
+        if asked is not None:
+            judged &= asked
         self.users = judged.nonzero().flatten()
         self.wanted = count[self.users]
         if not bool((self.wanted > 0).any()):
@@ -112,10 +121,10 @@ def _positions(x: Tensor | Sequence[int], n: int, what: str) -> Tensor:
     return found.long()
 
 
-def _histories(data: Dataset, parts: list[str], rows: int) -> Histories:
-    if not parts:
+def _histories(relations: list[Relation], rows: int) -> Histories:
+    if not relations:
         return Histories(torch.zeros(rows + 1, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
-    return data.histories(*parts)
+    return Histories.of(relations, rows)
 
 
 def among(keys: Tensor, known: Tensor) -> Tensor:

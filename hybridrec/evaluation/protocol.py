@@ -99,7 +99,7 @@ class Protocol:
 
 def _before(part: str) -> list[str]:
     if part not in ORDER:
-        raise ValueError(f"part must be one of {ORDER}, not {part!r}")
+        raise DataError(f"part must be one of {ORDER}, not {part!r}")
     return list(ORDER[: ORDER.index(part)])
 
 

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from hybridrec.data.batches import Histories, Query
-from hybridrec.errors import HybridrecError
+from hybridrec.errors import DataError, HybridrecError
 from hybridrec.evaluation.case import Case
 from hybridrec.evaluation.metrics import coverage, gini, per_user, self_information
 from hybridrec.evaluation.passport import passport
@@ -65,7 +65,7 @@ def evaluate(
     started = time.perf_counter()
     cuts = tuple(sorted({int(k) for k in ks}))
     if not cuts or cuts[0] < 1:
-        raise ValueError(f"ks must be cut-offs of at least 1, not {ks}")
+        raise DataError(f"ks must be cut-offs of at least 1, not {ks}")
     case = Case(data, part, protocol, users, candidates)
     training = getattr(method, "training", False)
     if training:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,8 +80,10 @@ def check_k(k: Any, items: int) -> int:
 
 def check_weights(weights: Any, sources: Iterable[str]) -> dict[str, float]:
     """A weight for every source, 1 where none is given. Raises QueryError for unknown names and unusable numbers."""
+    if not isinstance(weights, Mapping | None):
+        raise QueryError(f"weights are a mapping from {list(sources)} to numbers; found {weights!r}")
     given, sources = dict(weights or {}), list(sources)
-    if unknown := sorted(set(given) - set(sources)):
+    if unknown := sorted(map(str, set(given) - set(sources))):
         raise QueryError(f"weights are of {sources}; found {unknown}")
     for name, value in given.items():
         if not isinstance(value, int | float) or not 0 < value < float("inf"):

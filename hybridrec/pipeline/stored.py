@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,25 @@ from hybridrec.pipeline.users import from_table
 from hybridrec.saving import CONFIG, WEIGHTS, describe, find_class, load_method, read_weights
 
 METHOD, TEXT, TEMPLATES = "method", "text_encoder", "templates"
+ABOUT = {
+    "source": str,
+    "arguments": dict,
+    "training": (dict, type(None)),
+    "data": {
+        "name": str,
+        "counts": {str: int},
+        "train": int,
+        "split": (type(None), {"name": str, "arguments": dict}),
+        "fingerprint": str,
+    },
+    "metrics": {str: (int, float)},
+    "passport": (
+        type(None),
+        {"part": str, "protocol": {"name": str, "mask": list}, "judged": {"candidates": int, "users": int}},
+    ),
+    "text": bool,
+    "users": bool,
+}
 ITEMS, USERS, VECTORS = "items.parquet", "users.parquet", "item_vectors.safetensors"
 
 
@@ -43,6 +63,22 @@ def about(data: Dataset, method: Any, metrics: Any) -> dict[str, Any]:
         "metrics": {name: float(value) for name, value in dict(getattr(metrics, "metrics", metrics) or {}).items()},
         "passport": getattr(metrics, "passport", None) or None,
     }
+
+
+def misshapen(x: Any, shape: Any, at: str = "") -> str | None:
+    """Where ``x`` differs from ``shape``, a nest of types; None where it does not.
+
+    A mapping names the entries that must be there, ``{str: T}`` any number of them, a tuple alternatives.
+    """
+    if isinstance(shape, tuple):
+        return None if any(misshapen(x, s, at) is None for s in shape) else at
+    if isinstance(shape, dict):
+        if not isinstance(x, dict) or not all(key is str or key in x for key in shape):
+            return at or "."
+        inner = ((key, shape[str]) for key in x) if str in shape else shape.items()
+        return next((wrong for key, s in inner if (wrong := misshapen(x[key], s, f"{at}.{key}")) is not None), None)
+    fits = isinstance(x, shape) and not (shape in (int, float) and isinstance(x, bool))
+    return None if fits and not (isinstance(x, float) and not math.isfinite(x)) else at or "."
 
 
 def component(x: Any) -> list[str | None]:
@@ -109,8 +145,8 @@ def read(folder: Folder) -> Parts:
         if wanted not in index:
             raise ArtifactError(f"{folder.path / INDEX} has no entry {wanted!r}: not a whole artifact")
     about, text = index["about"], index[TEXT]
-    if not isinstance(about, dict) or not {"source", "data", "arguments"} <= about.keys():
-        raise ArtifactError(f"{folder.path / INDEX}: its entry 'about' is not what was saved: not a whole artifact")
+    if (wrong := misshapen(about, ABOUT)) is not None or about["source"] != data.source:
+        raise ArtifactError(f"{folder.path / INDEX}: about{wrong or '.source'} is not what was saved: not a whole artifact")
     if index[METHOD] != component(method):
         raise ArtifactError(f"{folder.path / INDEX} names another method, {index[METHOD]}, than lies in {METHOD}/")
     items = Items.of(data.target, read_table(folder.file(ITEMS)), folder.file(ITEMS))

@@ -15,6 +15,11 @@ def write_file(folder, stem, columns, kind="parquet"):
     if kind == "parquet":
         pq.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), path, row_group_size=7)
         return path
+    if kind == "arrow":
+        table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=7)
+        return path
     names, rows = list(columns), list(zip(*columns.values(), strict=True))
     with path.open("w", newline="", encoding="utf-8") as file:
         if kind == "jsonl":

@@ -234,3 +234,19 @@ def test_a_hub_data_set_of_unknown_configurations(monkeypatch):
     monkeypatch.setattr(datasets, "get_dataset_config_names", lambda name: ["one", "two"])
     with pytest.raises(DataError, match=r"owner/name: its configurations are one, two; wanted 'interactions', 'items'"):
         hub_files("owner/name")
+
+
+def test_an_arrow_file_is_mapped_and_reads_as_parquet_does(write):
+    plain = hr.load(write(name="plain", interactions=interactions(split=divided()), items=ITEMS))
+    mapped = hr.load(write(kind="arrow", name="mapped", interactions=interactions(split=divided()), items=ITEMS))
+    assert mapped.fingerprint == plain.fingerprint
+
+
+def test_a_damaged_arrow_file_is_refused(write):
+    folder = write(kind="arrow", name="mapped", interactions=interactions(split=divided()))
+    path = folder / "interactions.arrow"
+    whole = path.read_bytes()
+    for data in (b"", whole[:100], whole[: len(whole) // 2], b"ARROW1" + whole[10:]):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=r"interactions\.arrow: not a whole Arrow file"):
+            hr.load(folder)

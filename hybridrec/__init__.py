@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Blend": "hybridrec.blend",
     "load": "hybridrec.data.folder",
     "Dataset": "hybridrec.data.dataset",
     "fit": "hybridrec.training",
@@ -20,13 +21,14 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
+    from hybridrec.blend import Blend
     from hybridrec.data.dataset import Dataset
     from hybridrec.data.folder import load
     from hybridrec.evaluation.ranking import evaluate
     from hybridrec.pipeline import Recommender
     from hybridrec.training import fit
 
-__all__ = ["Dataset", "Recommender", "evaluate", "fit", "load"]
+__all__ = ["Blend", "Dataset", "Recommender", "evaluate", "fit", "load"]
 
 
 def __getattr__(name: str) -> Any:

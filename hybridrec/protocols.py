@@ -47,8 +47,9 @@ class Method(Protocol):
       ``"<player>/<term>"`` and each player's optimizer follows its own terms alone;
     - ``represent(query) -> (B, D)`` and ``catalogue() -> (I, D)``: when ``score`` is their product, evaluation and search
       go through the item vectors block by block and never call ``score``;
-    - ``text_vectors(sentences (n, S)) -> (n, D)``: when it maps texts, as a sentence model gives them, into the space of
-      ``catalogue()`` itself; a Recommender asks it about prompts and new items.
+    - ``text_vectors(meaning (n, S), texts) -> (n, D)``: when it places texts, with what a sentence model gives for them, in
+      the space of ``catalogue()`` itself; a Recommender asks it about prompts and new items, and ``query.text`` is such a
+      vector a row. With attributes ``steps`` and ``guidance`` it is also asked with those of ``recommend``.
     """
 
     sampler: Any  # which batches it is fed: a class of hybridrec.data.batches, or any callable with its signature

@@ -26,8 +26,12 @@ from hybridrec.saving import save_method
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "hybrid": {},
-    "no text": {"modality": None},
+    "no text": {"modality": None, "words": None},
+    "no words": {"words": None},
+    "no sentences": {"modality": None},
     "nothing dropped": {"drop": 0.0, "cold": 0.0},
+    "all candidates": {"candidates": None},
+    "noise": {"noise": 0.5},
 }
 
 
@@ -39,11 +43,11 @@ class Denoise:
     final: bool = field(default=False, metadata={"help": "train on all before the last item, judge by the last, once"})
     variant: str = field(default="hybrid", metadata={"help": f"one of: {', '.join(VARIANTS)}"})
     shuffle: bool = field(default=False, metadata={"help": "control: every item gets another item's text"})
-    dim: int = field(default=96, metadata={"help": "width of the item vectors"})
+    dim: int = field(default=192, metadata={"help": "width of the item vectors"})
     drop: float = field(default=0.1, metadata={"help": "chance that an entry that is read is dropped"})
     cold: float = field(default=0.0, metadata={"help": "chance that an item is known by its text alone"})
     noise: float = field(default=0.0, metadata={"help": "deviation of the noise on what is read"})
-    epochs: int = field(default=5, metadata={"help": "passes over the users"})
+    epochs: int = field(default=3, metadata={"help": "passes over the users"})
     batch: int = field(default=80, metadata={"help": "users of a batch; each entry of theirs is a target"})
     lr: float = field(default=3e-3, metadata={"help": "largest learning rate; it falls to zero over the epochs"})
     every: int = field(default=1, metadata={"help": "epochs between validations"})

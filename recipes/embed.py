@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 import hybridrec as hr
 from hybridrec.data.dataset import Feature
 from hybridrec.data.text import item_texts
+from hybridrec.data.words import word_ids
 from hybridrec.data.writing import save_folder
 from hybridrec.encoders.base import DEFAULT
 from hybridrec.encoders.text import TextEncoder
@@ -32,6 +33,7 @@ class Embed:
     template: str = field(default="prompts/item.j2", metadata={"help": "Jinja file that renders a row of the items' table"})
     tokens: int | None = field(default=None, metadata={"help": "longer texts are cut; the model's own limit if none"})
     modality: str = field(default="text", metadata={"help": "what the features are called"})
+    words: str = field(default="words", metadata={"help": "what the numbers of the texts' words are called"})
 
 
 def main() -> None:
@@ -45,8 +47,9 @@ def main() -> None:
     values = torch.cat([encoder.embed(part)[0] for part in tqdm(parts, unit=f"x {TOGETHER} texts")])
     known = torch.tensor([bool(text) for text in texts])
     values[~known] = 0
-    own = {**data.features.get(data.target, {}), args.modality: Feature(values, known)}
-    about = f"{data.name} with item texts embedded by {args.encoder} as features `{args.modality}`."
+    found = {args.modality: Feature(values, known), args.words: Feature(word_ids(texts).float(), known)}
+    own = {**data.features.get(data.target, {}), **found}
+    about = f"{data.name} with item texts embedded by {args.encoder} as `{args.modality}`, their words as `{args.words}`."
     save_folder(replace(data, features={**data.features, data.target: own}), args.out, about=about)
     print(f"{args.out}: {int(known.sum()):,} of {len(texts):,} {data.target}s have a text of {values.shape[1]} numbers")
 

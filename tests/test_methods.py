@@ -37,7 +37,7 @@ ARGUMENTS: dict[str, dict] = {
     "AMF": {"dim": 8, "warmup": 10, "eps": 0.1},
     "SimpleX": {"negatives": 8, "weight": 2.0},
     "BSPM": {"dim": 2},
-    "Hybrid": {"modality": None, "temperature": 0.2},
+    "Hybrid": {"modality": None, "words": None, "temperature": 0.2},
     "DiffRec": {"widths": [32, 16]},
     "LDiffRec": {"latent": 8, "widths": [16], "weight": 1e-3, "floor": 1e-3, "beta": 0.01},
     "FlowCF": {"widths": [16]},

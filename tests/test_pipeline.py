@@ -295,12 +295,13 @@ def test_a_method_may_place_texts_itself(data):
     told = replace(data, features={"item": {"text": Feature(meaning, torch.ones(40, dtype=torch.bool))}})
     cold = replace(told, relations={"interact": data.train.keep(data.train.index[1] < 38)})
     torch.manual_seed(0)
-    method = hr.Hybrid(cold, dim=6, text_dim=8).eval()
+    method = hr.Hybrid(cold, dim=6, text_dim=8, words=None).eval()
     r = hr.Recommender(method, cold, words, templates=TEMPLATES)
     r.add_items(NEW)
     own = method.catalogue().detach()
-    new = method.text_vectors(words.embed([x["title"] for x in NEW])[0])
-    torch.testing.assert_close(r.engine.taste.items, torch.cat([own[:38], method.text_vectors(meaning)[38:], new]))
+    titles = data.tables["item"]["title"].to_pylist()
+    new = method.text_vectors(words.embed([x["title"] for x in NEW])[0], [x["title"] for x in NEW])
+    torch.testing.assert_close(r.engine.taste.items, torch.cat([own[:38], method.text_vectors(meaning, titles)[38:], new]))
     scores = r.engine.taste.items @ method.represent(Query(torch.tensor([-1]), Histories.lists([[4, 39]])))[0].detach()
     assert [x.item for x in r.recommend(history=[104, 139], k=4)] == r.items.ids[by_hand(scores, {4, 39}, 4)]
     assert r.recommend(prompt="space robots return", k=1)[0].item == 900

@@ -95,7 +95,7 @@ class Rows(NamedTuple):
     """Users and what they chose, one a row. Asked of a trained method it is a query.
 
     Shapes: ``user`` (B,) int64, -1 where the user was never seen in training; ``history`` B rows;
-    ``text`` (B, D) embedded prompts, or None.
+    ``text`` (B, D) prompts as the method's ``text_vectors``, zero for a row without one, or None.
     """
 
     user: Tensor

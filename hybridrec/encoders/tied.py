@@ -1,63 +1,125 @@
-"""Item vectors tied to what is said of the items: an item without interactions has one too."""
+"""Item vectors made of what is known of items: themselves, what a text means, which words it has."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.data.words import word_ids
+from hybridrec.encoders.words import WordBag
 from hybridrec.errors import DataError
 
 if TYPE_CHECKING:
-    from hybridrec.data.dataset import Dataset
+    from hybridrec.data.dataset import Dataset, Feature
 
 
 class TiedItems(nn.Module):
-    """``v_i = unit(c_i + A f_i)``: a free part and a linear map of frozen features of ``modality``.
+    """``v_i = unit(c_i + A f_i + sum_w e_w)``: a free part, a linear map of frozen text features, vectors of the words.
 
-    The features are centred over the items that have them, scaled to length 1 and laid along their ``text_dim`` leading
-    directions (F); at the start the cosines of items are those of their features, as far as D directions hold them.
-    Shapes: ``free`` c (I, D), ``text`` f (I, F), ``map`` A' (F, D). Raises DataError where the data have rows and no such
-    modality.
+    Steck 2019's tied linear autoencoder of features (arXiv 1905.03375) in few dimensions. Features are centred, of length 1
+    and laid along their ``text_dim`` leading directions; A starts at the identity, so that at the start the cosines of
+    items are those of their texts as far as D leading directions hold them.
+
+    ``modality`` and ``words`` name features of the items: vectors, and word numbers (``hybridrec.data.words``); None for
+    none. Shapes: ``free`` c (I, D), ``text`` f (I, F), ``map`` A' (F, D), ``said`` (I, S) places of words.
+    Raises DataError where the data have rows and not those features.
     """
 
     text: Tensor
     centre: Tensor
     basis: Tensor
+    said: Tensor
 
-    def __init__(self, data: Dataset, dim: int, modality: str, text_dim: int) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        dim: int,
+        modality: str | None,
+        text_dim: int,
+        words: str | None = None,
+        vocabulary: int = 16384,
+    ) -> None:
         super().__init__()
-        self.modality, self.text_dim = modality, text_dim
+        self.modality, self.words, self.text_dim = modality, words, text_dim
         self.free = nn.Parameter(torch.randn(data.sides["item"], dim) * 0.02)
-        self.map = nn.Parameter(torch.eye(text_dim, dim))
-        for name in ("text", "centre", "basis"):
+        self.map = None if modality is None else nn.Parameter(torch.eye(text_dim, dim))
+        self.bag = None if words is None else WordBag(vocabulary, dim)
+        for name in ("text", "centre", "basis", "said"):
             self.register_buffer(name, torch.empty(0))
         if len(data.train):
             self.read(data)
 
+    @property
+    def textual(self) -> bool:
+        """Whether an item is known by more than its free part."""
+        return self.map is not None or self.bag is not None
+
     def read(self, data: Dataset) -> None:
-        """Keep centre and leading directions of the features, and every item's place along these."""
-        known = data.features.get(data.target, {})
-        if self.modality not in known:
-            raise DataError(
-                f"data set {data.name!r} has no {self.modality!r} features of {data.target}s (it has {sorted(known)}); give it "
-                f"some: a folder with features_{self.modality}.npy, or texts embedded by recipes/embed.py"
-            )
-        values, mask = known[self.modality].values.float(), known[self.modality].known
-        self.centre = values[mask].mean(0)
-        unit = F.normalize(values - self.centre, dim=1) * mask.unsqueeze(1)
-        leading = torch.linalg.eigh((unit.T @ unit).double()).eigenvectors.flip(1)[:, : self.text_dim].float()
-        self.basis = F.pad(leading, (0, self.text_dim - leading.shape[1])).contiguous()
-        self.text = unit @ self.basis
+        """Keep the centre of the items' features, their leading directions, how frequent words are, and every item's own."""
+        if self.modality is not None:
+            values, mask = feature(data, self.modality)
+            self.centre = values[mask].float().mean(0)
+            unit = F.normalize(values.float() - self.centre, dim=1) * mask.unsqueeze(1)
+            leading = torch.linalg.eigh((unit.T @ unit).double()).eigenvectors.flip(1)[:, : self.text_dim].float()
+            self.basis = F.pad(leading, (0, self.text_dim - leading.shape[1])).contiguous()
+            self.text = unit @ self.basis
+        if self.bag is not None and self.words is not None:
+            numbers = feature(data, self.words).values.long()
+            self.bag.learn(numbers)
+            self.said = self.bag.find(numbers)
 
-    def forward(self, cold: Tensor | None = None) -> Tensor:
-        """Item vectors of length 1 (I, D); the free part left out where ``cold`` (I,)."""
-        free = self.free if cold is None else self.free * ~cold.unsqueeze(1)
-        return F.normalize(torch.addmm(free, self.text, self.map), dim=1)
+    @torch.no_grad()
+    def adopt(self, other: TiedItems, data: Dataset) -> None:
+        """Read another catalogue's items as ``other`` would: its weights, its words, these items' features alone.
 
-    def of_text(self, values: Tensor) -> Tensor:
-        """Vectors of length 1 (n, D) of items known by their features (n, F0) alone."""
-        unit = F.normalize(values.to(self.centre) - self.centre, dim=1)
-        return F.normalize(unit @ self.basis @ self.map, dim=1)
+        Features are centred over this catalogue, and laid along the directions that the other was trained on.
+        """
+        if not other.textual:
+            raise DataError("trained without text, it knows no catalogue but its own: pass modality or words")
+        self.free.zero_()
+        if self.bag is not None and other.bag is not None and self.words is not None:
+            self.bag.vectors.copy_(other.bag.vectors)
+            self.bag.known, self.bag.idf = other.bag.known, other.bag.idf
+            self.said = self.bag.find(feature(data, self.words).values.long())
+        if self.map is not None and other.map is not None and self.modality is not None:
+            self.map.copy_(other.map)
+            values, mask = feature(data, self.modality)
+            self.basis = other.basis
+            self.text = F.normalize(values.float() - self.centre, dim=1) * mask.unsqueeze(1) @ self.basis
+
+    def forward(self, cold: Tensor | None = None, items: Tensor | None = None) -> Tensor:
+        """Vectors of length 1 of ``items`` (n,), or of all; the free part left out where ``cold`` (n,)."""
+        v = self.free if items is None else self.free[items]
+        if cold is not None:
+            v = v * ~cold.unsqueeze(1)
+        if self.map is not None:
+            v = torch.addmm(v, self.text if items is None else self.text[items], self.map)
+        if self.bag is not None:
+            v = v + self.bag(self.said if items is None else self.said[items])
+        return F.normalize(v, dim=1)
+
+    def of_text(self, values: Tensor, texts: Sequence[str] = ()) -> Tensor:
+        """Vectors of length 1 (n, D) of items known by their features (n, F0), and ``texts`` for their words, alone."""
+        if not self.textual:
+            raise DataError("trained without text (modality=None, words=None), it has no vector for a text")
+        v = self.free.new_zeros(len(values), self.free.shape[1])
+        if self.map is not None:
+            v = F.normalize(values.to(self.centre) - self.centre, dim=1) @ self.basis @ self.map
+        if self.bag is not None and texts:
+            v = v + self.bag(self.bag.find(word_ids(texts).to(v.device)))
+        return F.normalize(v, dim=1)
+
+
+def feature(data: Dataset, modality: str) -> Feature:
+    """The feature called ``modality`` of the items that are ranked. Raises DataError naming what there is."""
+    known = data.features.get(data.target, {})
+    if modality not in known:
+        raise DataError(
+            f"data set {data.name!r} has no {modality!r} features of {data.target}s (it has {sorted(known)}); "
+            f"give it some (a folder with features_{modality}.npy: recipes/embed.py), or pass None in its place"
+        )
+    return known[modality]

@@ -1,7 +1,8 @@
-"""The softmax over a whole catalogue, in blocks of rows."""
+"""The softmax over a whole catalogue: exact in blocks of rows, or estimated from a sample of items."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -22,6 +23,21 @@ def catalogue_cross_entropy(h: Tensor, items: Tensor, target: Tensor) -> Tensor:
     Shapes: ``h`` (B, D), ``items`` V (I, D), ``target`` (B,) int64; returns the mean over rows, a scalar.
     """
     return _CrossEntropy.apply(h, items, target)
+
+
+def sampled_cross_entropy(h: Tensor, items: Tensor, target: Tensor, drawn: Tensor, catalogue: int) -> Tensor:
+    """``catalogue_cross_entropy`` with the sum over the catalogue estimated from items drawn uniformly.
+
+    ``-log exp(s_t) / (exp(s_t) + I/K sum_k exp(s_k))`` over the K draws that are not the target: the sum in the denominator
+    is unbiased (importance sampling, Bengio & Senécal 2003), so that as K grows this is the whole softmax.
+
+    Shapes: ``h`` (B, D), ``items`` (n, D) those at hand, ``target`` (B,) and ``drawn`` (K,) positions among them,
+    ``catalogue`` I; returns the mean over rows, a scalar.
+    """
+    own = (h * items[target]).sum(1, keepdim=True)
+    other = h @ items[drawn].T + math.log(catalogue / len(drawn))  # (B, K)
+    other = other.masked_fill(drawn == target.unsqueeze(1), -torch.inf)
+    return (torch.cat([own, other], 1).logsumexp(1) - own.squeeze(1)).mean()
 
 
 class _CrossEntropy(torch.autograd.Function):

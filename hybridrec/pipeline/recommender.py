@@ -52,7 +52,7 @@ class Recommender:
         method: a trained method or baseline; it is put into eval mode, and its item vectors are taken as they are now.
         data: the data set it was trained on: ids, the items' table, training rows.
         text: encodes texts, into the space of the method's item vectors too (see ``TextSide``) unless the method places them
-            there itself, by ``text_vectors(meaning)``; without it there are no prompts.
+            there itself, by ``text_vectors(meaning, texts)``; without it there are no prompts.
         templates: Jinja texts by name. ``item`` renders a row of the items' table (wanted with ``text``); ``query`` renders
             ``prompt``; others are saved beside them.
         text_vectors: the items' texts as ``text`` embeds them, (I, S) and (I, D), where they are at hand.
@@ -79,8 +79,8 @@ class Recommender:
         self.about = stored.about(data, method, metrics)
         vectors: TextVectors | None = None
         if text is not None:
-            given = text_vectors or text.embed(render(self.templates["item"], self.items.rows()))
-            vectors = placed(method, *given)
+            texts = render(self.templates["item"], self.items.rows())
+            vectors = placed(method, texts, *(text_vectors or text.embed(texts)))
         trained = torch.zeros(len(self.items), dtype=torch.bool).index_fill_(0, data.train.index[1], True)
         self._start(trained, vectors, search)
 
@@ -154,7 +154,8 @@ class Recommender:
         if self.text is None:
             raise QueryError("this recommender has no text side, so it reads no prompts; ask by user or history")
         place = {prompt: n for n, prompt in enumerate(dict.fromkeys(prompts))}
-        vectors = placed(self.method, *self.text.embed(render(self.templates["query"], [{"prompt": p} for p in place])))
+        texts = render(self.templates["query"], [{"prompt": p} for p in place])
+        vectors = placed(self.method, texts, *self.text.embed(texts))
         rows = torch.tensor([place[prompt] for prompt in prompts])
         return TextVectors(*(x[rows] for x in vectors))
 
@@ -176,7 +177,8 @@ class Recommender:
         items, before = self.items.extend(table), len(self.items)
         if len(items) == before:
             return
-        fresh = placed(self.method, *self.text.embed(render(self.templates["item"], items.rows(before))))
+        texts = render(self.templates["item"], items.rows(before))
+        fresh = placed(self.method, texts, *self.text.embed(texts))
         vectors = TextVectors(*(torch.cat([old, new.to(old)]) for old, new in zip(self.text_vectors, fresh, strict=True)))
         self.items = items
         self._start(self.trained, vectors, self.engine.search)

@@ -16,10 +16,10 @@ class TextVectors(NamedTuple):
     place: Tensor
 
 
-def placed(method: Any, meaning: Tensor, place: Tensor) -> TextVectors:
-    """Both vectors on the CPU. A method with ``text_vectors(meaning)`` says itself where a text stands among its items."""
+def placed(method: Any, texts: Sequence[str], meaning: Tensor, place: Tensor) -> TextVectors:
+    """Both vectors on the CPU. A method with ``text_vectors(meaning, texts)`` says itself where texts stand among its items."""
     if hasattr(method, "text_vectors"):
-        place = method.text_vectors(meaning)
+        place = method.text_vectors(meaning, texts)
     return TextVectors(meaning.detach().float().cpu(), place.detach().float().cpu())
 
 

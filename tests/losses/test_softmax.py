@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from hybridrec.losses import softmax
-from hybridrec.losses.softmax import catalogue_cross_entropy
+from hybridrec.losses.softmax import catalogue_cross_entropy, sampled_cross_entropy
 
 
 @pytest.mark.parametrize(("scores", "rows"), [(1, 1), (50, 1), (1, 3), (1 << 21, 64)])
@@ -27,3 +27,16 @@ def test_large_scores_do_not_overflow():
     assert loss.item() == pytest.approx(5e3)
     loss.backward()
     assert h.grad.isfinite().all()
+
+
+def test_a_sample_estimates_the_sum_over_the_catalogue():
+    torch.manual_seed(0)
+    h, v = torch.randn(3, 4, dtype=torch.float64), torch.randn(20, 4, dtype=torch.float64)
+    target = torch.tensor([4, 0, 19])
+    # The whole catalogue drawn once each: all but the target's own weight is exact.
+    torch.testing.assert_close(sampled_cross_entropy(h, v, target, torch.arange(20), 20), F.cross_entropy(h @ v.T, target))
+    # Of 10 draws each stands for two items; by hand for the first row.
+    drawn = torch.tensor([4, 1, 2, 3, 5, 6, 7, 8, 9, 10])
+    score = h[0] @ v.T
+    wanted = (score[4].exp() + 2 * score[drawn[1:]].exp().sum()).log() - score[4]
+    torch.testing.assert_close(sampled_cross_entropy(h[:1], v, target[:1], drawn, 20), wanted)

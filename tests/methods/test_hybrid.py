@@ -9,9 +9,13 @@ import torch.nn.functional as F
 
 from hybridrec.data.batches import Histories, Query, Rows
 from hybridrec.data.dataset import Feature
+from hybridrec.data.words import word_ids
 from hybridrec.errors import DataError
 from hybridrec.methods.hybrid import Hybrid
 from hybridrec.saving import load_method, save_method
+from hybridrec.views.absorb import absorb_newest
+
+TITLES = [f"{['red', 'blue', 'green'][i % 3]} {['tea', 'jam'][i % 2]}" for i in range(40)]
 
 
 @pytest.fixture
@@ -20,12 +24,23 @@ def data(planted):
     values = torch.randn(40, 6) + 1
     known = torch.ones(40, dtype=torch.bool)
     known[7] = False
-    return replace(planted, features={"item": {"text": Feature(values * known.unsqueeze(1), known)}})
+    words = word_ids(TITLES).float() * known.unsqueeze(1)
+    return replace(
+        planted, features={"item": {"text": Feature(values * known.unsqueeze(1), known), "words": Feature(words, known)}}
+    )
 
 
 def small(data, **arguments):
     torch.manual_seed(0)
-    return Hybrid(data, **{"dim": 5, "text_dim": 4, **arguments})
+    return Hybrid(data, **{"dim": 5, "text_dim": 4, "vocabulary": 16, **arguments})
+
+
+def contents(method):
+    """Vectors of the items' texts, not yet of length 1."""
+    with torch.no_grad():
+        torch.manual_seed(2)
+        method.items.bag.vectors.normal_()
+    return method.items.text @ method.items.map + method.items.bag(method.items.said)
 
 
 def test_features_are_centred_unit_and_turned_to_their_leading_directions(data):
@@ -33,35 +48,35 @@ def test_features_are_centred_unit_and_turned_to_their_leading_directions(data):
     feature = data.features["item"]["text"]
     centred = F.normalize(feature.values - feature.values[feature.known].mean(0), dim=1) * feature.known.unsqueeze(1)
     u, s, _ = torch.linalg.svd(centred.double())
-    torch.testing.assert_close(method.text.double().norm(dim=0), s[:4], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(method.text.abs().double(), (u[:, :4] * s[:4]).abs(), atol=1e-4, rtol=1e-4)
-    assert (method.text[7] == 0).all()
+    torch.testing.assert_close(method.items.text.double().norm(dim=0), s[:4], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(method.items.text.abs().double(), (u[:, :4] * s[:4]).abs(), atol=1e-4, rtol=1e-4)
+    assert (method.items.text[7] == 0).all()
 
 
-def test_every_entry_after_the_first_is_rebuilt_from_what_was_before_it(data):
+def test_every_entry_after_the_first_is_rebuilt_from_what_was_before_it():
     history = Histories.lists([[3, 4, 9], [5], [], [8, 8, 1]])
-    target, item, offset, back = small(data).absorb(history)
+    target, item, offset, back = absorb_newest(history, 20, 50)
     assert target.tolist() == [4, 9, 8, 1]
     contexts = [list(zip(item[a:b].tolist(), back[a:b].tolist(), strict=True)) for a, b in pairwise(offset)]
     assert contexts == [[(3, 1)], [(3, 2), (4, 1)], [], [(8, 2), (8, 1)]]  # an item does not tell of itself
 
 
-def test_the_window_bounds_what_is_read(data):
-    target, item, offset, back = small(data, window=2).absorb(Histories.lists([[1, 2, 3, 4]]))
+def test_the_window_bounds_what_is_read():
+    target, item, offset, back = absorb_newest(Histories.lists([[1, 2, 3, 4]]), 2, 50)
     assert target.tolist() == [2, 3, 4]
     assert item.tolist() == [1, 1, 2, 2, 3] and back.tolist() == [1, 2, 1, 2, 1] and offset.tolist() == [0, 1, 3, 5]
 
 
-def test_of_a_long_row_so_many_targets_are_drawn(data):
+def test_of_a_long_row_so_many_targets_are_drawn():
     torch.manual_seed(0)
-    target, *_ = small(data, targets=10).absorb(Histories.lists([list(range(40))] * 200))
+    target, *_ = absorb_newest(Histories.lists([list(range(40))] * 200), 20, 10)
     assert abs(len(target) / 200 - 10) < 1
 
 
 def test_scores_are_cosines_of_the_recency_weighted_row(data):
     method = small(data).eval()
     torch.nn.init.zeros_(method.outer.weight)
-    v = F.normalize(method.free + method.text @ method.map, dim=1)
+    v = F.normalize(method.items.free + contents(method), dim=1)
     weighted = 0.49 * v[3] + 0.7 * v[4] + v[9]
     wanted = F.normalize(weighted, dim=0) @ v.T / 0.07
     found = method.score(Query(torch.tensor([-1]), Histories.lists([[3, 4, 9]])))
@@ -87,18 +102,19 @@ def test_rows_of_one_entry_have_a_loss_of_zero_and_a_gradient(data):
 def test_an_item_known_by_its_text_alone_has_the_vector_of_its_text(data):
     method = small(data).eval()
     with torch.no_grad():
-        method.free.zero_()
+        method.items.free.zero_()
+    contents(method)
     values = data.features["item"]["text"].values
-    torch.testing.assert_close(method.text_vectors(values[:5]), method.catalogue()[:5])
+    torch.testing.assert_close(method.text_vectors(values[:5], TITLES[:5]), method.catalogue()[:5])
 
 
 def test_a_prompt_guides_and_stands_alone_without_a_history(data):
     method = small(data).eval()
-    prompt = torch.randn(2, 6)
+    prompt = method.text_vectors(torch.randn(2, 6), ["red tea", "something else"])
     history = Histories.lists([[3, 4], []])
     plain = method.represent(Query(torch.tensor([-1, -1]), history))
     asked = method.represent(Query(torch.tensor([-1, -1]), history, prompt))
-    text = method.text_vectors(prompt) * 0.07
+    text = prompt * 0.07
     torch.testing.assert_close(asked[0], F.normalize(plain[0] + text[0], dim=0))
     torch.testing.assert_close(asked[1], text[1])
     method.guidance = 2.0
@@ -110,28 +126,60 @@ def test_missing_features_are_named(planted):
     with pytest.raises(DataError, match="no 'text' features of items"):
         Hybrid(planted)
     with pytest.raises(DataError, match="modality=None"):
-        Hybrid(planted, modality=None).text_vectors(torch.randn(1, 6))
+        Hybrid(planted, modality=None, words=None).text_vectors(torch.randn(1, 6), ["tea"])
+    with pytest.raises(DataError, match="no 'words' features of items"):
+        Hybrid(planted, modality=None)
 
 
 def test_saved_with_its_text_it_loads_without_data(data, tmp_path):
     method = small(data).eval()
     save_method(method, tmp_path, data.schema)
     loaded, _ = load_method(tmp_path)
-    query = Query(torch.tensor([-1]), Histories.lists([[3, 4]]), torch.ones(1, 6))
+    query = Query(torch.tensor([-1]), Histories.lists([[3, 4]]), torch.ones(1, 5))
     assert torch.equal(loaded.score(query), method.score(query))
 
 
 def test_it_scores_another_catalogue_by_text_alone(data, planted):
     method = small(data).eval()
+    contents(method)
     torch.manual_seed(3)
-    values = torch.randn(40, 6)
-    other = replace(planted, features={"item": {"text": Feature(values, torch.ones(40, dtype=torch.bool))}})
-    there = method.transfer(other)
-    v = F.normalize(F.normalize(values - values.mean(0), dim=1) @ method.basis @ method.map, dim=1)
-    torch.testing.assert_close(there.catalogue() * 0.07, v)
-    torch.nn.init.zeros_(there.outer.weight)
-    found = there.score(Query(torch.tensor([-1]), Histories.lists([[3, 4]])))
+    values, known = torch.randn(40, 6), torch.ones(40, dtype=torch.bool)
+    titles = ["red jam", "unheard of", *["blue tea"] * 38]
+    there = {"text": Feature(values, known), "words": Feature(word_ids(titles).float(), known)}
+    other = method.transfer(replace(planted, features={"item": there}))
+    unit = F.normalize(values - values.mean(0), dim=1)
+    said = method.items.bag(method.items.bag.find(word_ids(titles)))
+    assert (said[1] == 0).all() and (said[0] != 0).all()
+    v = F.normalize(unit @ method.items.basis @ method.items.map + said, dim=1)
+    torch.testing.assert_close(other.catalogue() * 0.07, v)
+    torch.nn.init.zeros_(other.outer.weight)
+    found = other.score(Query(torch.tensor([-1]), Histories.lists([[3, 4]])))
     torch.testing.assert_close(found[0], F.normalize(0.7 * v[3] + v[4], dim=0) @ v.T / 0.07)
-    assert (method.free != 0).any()
+    assert (method.items.free != 0).any()
     with pytest.raises(DataError, match="no 'text' features"):
         method.transfer(planted)
+    with pytest.raises(DataError, match="no catalogue but its own"):
+        bare = small(data, modality=None, words=None)
+        bare.transfer(planted)
+
+
+def test_steps_read_what_the_step_before_expected(data):
+    method = small(data).eval()
+    query = Query(torch.tensor([-1]), Histories.lists([[3, 4]]))
+    v = method.catalogue() * 0.07
+    first = method.represent(query)
+    expected = torch.softmax(first @ v.T / 0.07, 1) @ v
+    second = method.residual(0.7 * (0.7 * v[3] + v[4]) + expected, expected)
+    method.steps = 2
+    torch.testing.assert_close(method.represent(query), (first + second) / 2)
+
+
+def test_drawn_candidates_give_the_softmax_over_all_as_they_grow(data):
+    method = small(data, drop=0.0, temperature=1.0)
+    torch.nn.init.zeros_(method.outer.weight)
+    contents(method)
+    batch = Rows(torch.arange(2), Histories.lists([[3, 4, 9], [5, 6]]))
+    whole = method.train()(batch)["denoise"].item()  # fewer items than candidates: all of them
+    method.candidates = 30
+    drawn = torch.stack([method(batch)["denoise"] for _ in range(400)])
+    assert drawn.std() > 0 and drawn.mean().item() == pytest.approx(whole, abs=0.1)

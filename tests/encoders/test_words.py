@@ -1,0 +1,46 @@
+"""Words as numbers, and texts as sums of their vectors, by hand."""
+
+import math
+import zlib
+
+import torch
+
+from hybridrec.data.words import word_ids
+from hybridrec.encoders.words import WordBag
+
+
+def number(word):
+    return zlib.crc32(word.encode()) % (2**24 - 1) + 1
+
+
+def test_words_then_pairs_each_once():
+    found = word_ids(["Red tea, RED_jam!", "", "Été"])
+    wanted = [number(w) for w in ("red", "tea", "jam", "red tea", "tea red", "red jam")]
+    assert found.tolist() == [wanted, [0] * 6, [number("été")] + [0] * 5]
+    assert word_ids(["a b c"], slots=4).tolist() == [[number(w) for w in ("a", "b", "c", "a b")]]
+    assert (found.float().long() == found).all()
+
+
+def test_a_text_is_the_weighted_sum_of_its_known_words():
+    texts = word_ids(["red tea", "red jam", "red", "tea"])
+    bag = WordBag(vocabulary=8, dim=3, least=2)
+    bag.learn(texts)
+    assert sorted(bag.known.tolist()) == sorted([number("red"), number("tea")])
+    torch.nn.init.normal_(bag.vectors)
+    red, tea = bag.find(torch.tensor([number("red"), number("tea")]))
+    a, b = math.log(4 / 3), math.log(4 / 2)
+    found = bag(bag.find(word_ids(["tea red", "jam", "red"])))
+    wanted = (a * bag.vectors[red] + b * bag.vectors[tea]) / math.hypot(a, b)
+    torch.testing.assert_close(found, torch.stack([wanted, torch.zeros(3), bag.vectors[red]]))
+
+
+def test_the_most_frequent_words_have_vectors():
+    bag = WordBag(vocabulary=1, dim=2, least=1)
+    bag.learn(word_ids(["tea", "tea", "jam"]))
+    assert bag.known.tolist() == [number("tea")] and len(bag.vectors) == 1
+    assert (bag.find(torch.tensor([number("jam"), 0])) == 1).all()
+
+
+def test_nothing_learned_says_nothing():
+    bag = WordBag(4, 2)
+    assert (bag(bag.find(word_ids(["tea"]))) == 0).all()

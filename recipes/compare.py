@@ -52,8 +52,12 @@ class Compare:
 
 
 def main() -> None:
+    """Compare what the command line names."""
+    report(parse(Compare, __doc__))
+
+
+def report(args: Compare) -> list[Comparison]:
     """Make every run that is missing, and the report."""
-    args = parse(Compare, __doc__)
     if args.protocol not in PROTOCOLS:
         raise PlanError(f"no protocol is called {args.protocol!r}; wanted one of {', '.join(PROTOCOLS)}")
     if find_spec("matplotlib") is None:
@@ -72,6 +76,7 @@ def main() -> None:
             comparisons.append(compare(found, args.metrics, baseline=baseline))
             print(comparisons[-1], flush=True)
         write_report(args.out, comparisons, failures, args.title)
+    return comparisons
 
 
 def runs(plan: Plan, data: hr.Dataset, args: Compare, failures: list[Failure]) -> list[Result]:

@@ -45,8 +45,12 @@ class Tune:
 
 
 def main() -> None:
+    """Tune what the command line names."""
+    search(parse(Tune, "Tune methods on the valid rows of a data set, every one with the same budget.", "data"))
+
+
+def search(args: Tune) -> None:
     """Tune every method and write what was found."""
-    args = parse(Tune, "Tune methods on the valid rows of a data set, every one with the same budget.", "data")
     spaces = read_yaml(args.spaces)
     labels = list(spaces) if args.methods == ["all"] else args.methods
     unknown = [label for label in labels if label not in spaces]

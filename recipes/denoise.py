@@ -1,38 +1,43 @@
-"""Train the hybrid on a data set with text, whole or without one of its parts, and judge it.
+"""Train the hybrid on a data set with text, and judge it beside the closed form it competes with, and their sum.
 
     python recipes/denoise.py FOLDER                   # train | second-last item | last item of every user: choose on these
     python recipes/denoise.py FOLDER --final           # everything before the last item trains and is read; judged once
 
-FOLDER has `features_text.npy`, as `recipes/embed.py` writes it. `--final` trains for `--epochs` and validates nothing: their
-number is what the first form found. Results go to `--out` with their passports, the method beside them.
+FOLDER has `features_text.npy` and `features_words.npy`, as `recipes/embed.py` writes them. The first form tries the closed
+form's `--ridges`, `--kernels` and `--recencies` and says which was best; `--final` wants one of each. Results with their
+passports go to `--report`, the first seed's Hybrid to `--out`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from arguments import parse, run
+from leads import table, write
 from torch.optim.lr_scheduler import LambdaLR
 
 import hybridrec as hr
-from hybridrec.data.batches import generator
-from hybridrec.data.dataset import Feature
 from hybridrec.data.split import LeaveOneOut
 from hybridrec.errors import DataError
+from hybridrec.evaluation import Result, shuffled_text
+from hybridrec.rows import Recency
 from hybridrec.saving import save_method
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "hybrid": {},
     "no text": {"modality": None, "words": None},
     "no words": {"words": None},
     "no sentences": {"modality": None},
-    "nothing dropped": {"drop": 0.0, "cold": 0.0},
+    "nothing dropped": {"drop": 0.0},
     "all candidates": {"candidates": None},
-    "noise": {"noise": 0.5},
+    "noise 0.5": {"noise": 0.5},
+    "cold 0.2": {"cold": 0.2},
+    "width 96": {"dim": 96},
 }
+SHUFFLED, BOTH = "shuffled text", "hybrid + closed form"
 
 
 @dataclass
@@ -41,29 +46,79 @@ class Denoise:
 
     data: str = field(default="amazon-beauty", metadata={"help": "name, folder or Hub id of a data set with timestamps"})
     final: bool = field(default=False, metadata={"help": "train on all before the last item, judge by the last, once"})
-    variant: str = field(default="hybrid", metadata={"help": f"one of: {', '.join(VARIANTS)}"})
-    shuffle: bool = field(default=False, metadata={"help": "control: every item gets another item's text"})
+    seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "seeds of weights, order and noise"})
+    variants: list[str] = field(default_factory=list, metadata={"help": f"of: {', '.join([*VARIANTS, SHUFFLED])}"})
+    steps: list[int] = field(default_factory=lambda: [1], metadata={"help": "reverse steps to judge the hybrid with"})
     dim: int = field(default=192, metadata={"help": "width of the item vectors"})
-    drop: float = field(default=0.1, metadata={"help": "chance that an entry that is read is dropped"})
-    cold: float = field(default=0.0, metadata={"help": "chance that an item is known by its text alone"})
-    noise: float = field(default=0.0, metadata={"help": "deviation of the noise on what is read"})
     epochs: int = field(default=3, metadata={"help": "passes over the users"})
     batch: int = field(default=80, metadata={"help": "users of a batch; each entry of theirs is a target"})
     lr: float = field(default=3e-3, metadata={"help": "largest learning rate; it falls to zero over the epochs"})
-    every: int = field(default=1, metadata={"help": "epochs between validations"})
-    seed: int = field(default=0, metadata={"help": "seed of weights, order and noise"})
-    out: str = field(default="runs/denoise", metadata={"help": "folder for the results"})
+    ridges: list[float] = field(default_factory=lambda: [100.0], metadata={"help": "of the closed form"})
+    kernels: list[float] = field(default_factory=lambda: [80.0, 200.0], metadata={"help": "weights of its text kernel"})
+    recencies: list[float] = field(default_factory=lambda: [0.5, 0.6, 0.7], metadata={"help": "decays of the row it scores"})
+    share: float = field(default=0.05, metadata={"help": "weight of the closed form in the sum"})
+    report: str = field(default="", metadata={"help": "JSON file for every row and seed with passports"})
+    out: str = field(default="runs/denoise", metadata={"help": "folder for the first seed's Hybrid"})
 
 
 def main() -> None:
-    """Train and judge."""
+    """Train and judge every row for every seed."""
     args = parse(Denoise, __doc__, "data")
+    if unknown := sorted(set(args.variants) - {*VARIANTS, SHUFFLED}):
+        raise DataError(f"no variant is called {unknown[0]!r}; wanted some of {[*VARIANTS, SHUFFLED]}")
     data = hr.load(args.data, split=LeaveOneOut(valid=not args.final))
-    if args.shuffle:
-        data = shuffled(data, args.seed)
-    torch.manual_seed(args.seed)
-    given = {"dim": args.dim, "drop": args.drop, "cold": args.cold, "noise": args.noise, **VARIANTS[args.variant]}
-    method = hr.Hybrid(data, **given)
+    part = "test" if args.final else "valid"
+    solved, closed = opponent(args, data, part)
+    runs = []
+    for seed in args.seeds:
+        method = trained(args, data, seed)
+        found = {f"closed form {closed.passport['method']['arguments']['recency']['arguments']['decay']:g}": closed}
+        for steps in args.steps:
+            method.steps = steps
+            found["hybrid" if steps == 1 else f"hybrid, {steps} steps"] = hr.evaluate(method, data, part)
+        method.steps = 1
+        both = hr.Blend.of(data, [method, solved], [1.0, args.share])
+        found[BOTH] = hr.evaluate(both, data, part)
+        for name in args.variants:
+            source = shuffled_text(data, seed) if name == SHUFFLED else data
+            found[name] = hr.evaluate(trained(args, source, seed, **VARIANTS.get(name, {})), data, part)
+        runs.append(found)
+        if seed == args.seeds[0]:
+            save_method(method, Path(args.out) / f"{data.name}-{part}", data.schema)
+    print(table(runs, BOTH))
+    if args.report:
+        write(Path(args.report), runs, BOTH)
+
+
+def opponent(args: Denoise, data: hr.Dataset, part: str) -> tuple[Any, Result]:
+    """The closed form with the best of the arguments given, on the valid rows; of several there is no choice on test."""
+    points = list(product(args.ridges, args.kernels, args.recencies))
+    if args.final and len(points) > 1:
+        raise DataError("--final wants one of each --ridges, --kernels and --recencies: choose them on the valid rows first")
+    best: tuple[Any, Result] | None = None
+    for ridge, kernel in product(args.ridges, args.kernels):
+        weights: torch.Tensor | None = None
+        for decay in args.recencies:
+            method = hr.CEASE(data, ridge=ridge, weight=kernel, recency=Recency(decay))
+            if weights is None:
+                hr.fit(method, data)
+                weights = method.weights
+            method.weights = weights
+            result = hr.evaluate(method, data, part)
+            print(
+                f"closed form: ridge {ridge:g}, kernel {kernel:g}, recency {decay:g}: {result.metrics['ndcg@20']:.4f}",
+                flush=True,
+            )
+            if best is None or result.metrics["ndcg@20"] > best[1].metrics["ndcg@20"]:
+                best = method, result
+    assert best is not None
+    return best
+
+
+def trained(args: Denoise, data: hr.Dataset, seed: int, **given: Any) -> hr.Hybrid:
+    """A Hybrid after all its epochs; nothing is validated on the way."""
+    torch.manual_seed(seed)
+    method = hr.Hybrid(data, **{"dim": args.dim, **given})
     hr.fit(
         method,
         data,
@@ -71,31 +126,17 @@ def main() -> None:
         batch_size=args.batch,
         lr=args.lr,
         schedule=falling,
-        every=args.every,
+        every=args.epochs,
         patience=None,
-        seed=args.seed,
+        validate=lambda _: 0.0,
+        seed=seed,
     )
-    part = "test" if args.final else "valid"
-    result = hr.evaluate(method, data, part=part)
-    print(result)
-    name = "-".join([data.name, part, args.variant.replace(" ", "_"), *(["shuffled"] if args.shuffle else []), str(args.seed)])
-    result.save(Path(args.out) / name)
-    save_method(method, Path(args.out) / name, data.schema)
+    return method
 
 
 def falling(optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
     """Up over the first hundred steps, then down to zero in a straight line."""
     return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100) * max(0.0, 1 - step / steps))
-
-
-def shuffled(data: hr.Dataset, seed: int) -> hr.Dataset:
-    """The data with every item's text features given to another item."""
-    if "text" not in data.features.get(data.target, {}):
-        raise DataError(f"data set {data.name!r} has no text features to shuffle: make a copy with recipes/embed.py")
-    feature = data.features[data.target]["text"]
-    order = torch.randperm(len(feature.known), generator=generator("cpu", seed))
-    swapped = Feature(feature.values[order], feature.known[order])
-    return replace(data, features={**data.features, data.target: {**data.features[data.target], "text": swapped}})
 
 
 if __name__ == "__main__":

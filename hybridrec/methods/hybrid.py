@@ -15,7 +15,7 @@ from hybridrec.encoders.tied import TiedItems
 from hybridrec.losses.softmax import catalogue_cross_entropy, sampled_cross_entropy
 from hybridrec.memo import Memo
 from hybridrec.saving import configured
-from hybridrec.views.absorb import Absorbed, absorb_newest, newest
+from hybridrec.views.absorb import Absorbed, Anywhere, Newest
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
@@ -31,10 +31,10 @@ class Hybrid(nn.Module):
     2207.12598).
     reconstructive | data- and feature-based views (absorbed entries, Gaussian noise) | - | softmax over the catalogue
 
-    Every entry of a row is absorbed in turn, with all after it (the row is read in order of time), and rebuilt from the
-    ``window`` before it: ``u = unit(sum_k decay^k v_k)``, the closed form's recency-weighted row read through tied vectors,
-    plus a residual perceptron of it and of the newest entry, which starts near zero. Each entry that is read is dropped with
-    probability ``drop``; each item's free part with ``cold``, so that an item is also known by its text alone.
+    Every entry of a row is absorbed in turn, with all after it, and rebuilt from what was before it (``view``; ``Anywhere()``
+    for rows without time): ``u = unit(sum_k decay^k v_k)``, the closed form's recency-weighted row read through tied
+    vectors, plus a residual perceptron of it and of the newest entry, which starts near zero. Each entry that is read is
+    dropped with probability ``drop``; each item's free part with ``cold``, so that an item is also known by its text alone.
 
     At inference ``steps`` entries are rebuilt one after another: the expected vector of what was absorbed is read as the
     newest entry of the next step, and the user vector is the mean over steps. One step is the control, and the default.
@@ -49,6 +49,7 @@ class Hybrid(nn.Module):
 
     sampler = RowSampler
     arguments: dict[str, Any]
+    pool: Tensor
 
     def __init__(
         self,
@@ -60,8 +61,7 @@ class Hybrid(nn.Module):
         vocabulary: int = 16384,
         temperature: float = 0.07,
         decay: float = 0.7,
-        window: int = 20,
-        targets: int = 50,
+        view: Newest | Anywhere | None = None,
         drop: float = 0.1,
         cold: float = 0.0,
         noise: float = 0.0,
@@ -70,13 +70,17 @@ class Hybrid(nn.Module):
         guidance: float = 1.0,
     ) -> None:
         super().__init__()
-        self.temperature, self.window, self.targets, self.candidates = temperature, window, targets, candidates
+        self.temperature, self.candidates, self.view = temperature, candidates, view or Newest()
         self.drop, self.cold, self.noise, self.steps, self.guidance = drop, cold, noise, steps, guidance
         self.items = TiedItems(data, dim, modality, text_dim, words, vocabulary)
         self.decay = nn.Parameter(torch.tensor(math.log(decay / (1 - decay))))
         self.inner, self.outer = nn.Linear(2 * dim, 2 * dim), nn.Linear(2 * dim, dim)
         nn.init.normal_(self.outer.weight, std=1e-3)
         nn.init.zeros_(self.outer.bias)
+        # Items without training rows are no candidates: they would be learned to be nobody's choice.
+        self.register_buffer("pool", data.train.index[1].unique())
+        with torch.no_grad():
+            self.items.free.mul_(torch.zeros(len(self.items.free), 1).index_fill_(0, self.pool, 1.0))
         self._memo = Memo()
 
     @torch.no_grad()
@@ -106,7 +110,7 @@ class Hybrid(nn.Module):
         def bag(w: Tensor) -> Tensor:
             return F.embedding_bag(row.item, vectors, row.offset, mode="sum", per_sample_weights=w, include_last_offset=True)
 
-        return self.residual(bag(weight), bag((row.back == 1).to(weight.dtype)))
+        return self.residual(bag(weight), F.normalize(bag((row.back == 1).to(weight.dtype)), dim=1))
 
     def residual(self, bag: Tensor, newest: Tensor) -> Tensor:
         """``unit(u + perceptron(u, newest))`` with u the noised direction of ``bag``: (B, D)."""
@@ -118,24 +122,24 @@ class Hybrid(nn.Module):
 
     def forward(self, batch: Rows) -> dict[str, Tensor]:
         """Term ``denoise`` of a batch of rows."""
-        row, count = absorb_newest(batch.history, self.window, self.targets), len(self.items.free)
+        row, pool = self.view(batch.history), self.pool
         if not len(row.target):  # rows of one entry have nothing to be rebuilt from
             return {"denoise": 0 * torch.stack([p.sum() for p in self.parameters()]).sum()}
-        device = row.target.device
-        if self.candidates is None or self.candidates >= count:
-            vectors = self.items(self.forgotten(count, device))
+        if self.candidates is None or self.candidates >= len(pool):
+            vectors = self.items(self.forgotten(pool), pool)
+            row = row._replace(target=torch.searchsorted(pool, row.target), item=torch.searchsorted(pool, row.item))
             user = self.read(vectors, row)
             return {"denoise": catalogue_cross_entropy(user / self.temperature, vectors, row.target)}
-        drawn = torch.randint(count, (self.candidates,), device=device)
+        drawn = pool[torch.randint(len(pool), (self.candidates,), device=pool.device)]
         at, place = torch.cat([drawn, row.target, row.item]).unique(return_inverse=True)
         drawn, target, item = place.split([len(drawn), len(row.target), len(row.item)])
-        vectors = self.items(self.forgotten(len(at), device), at)
+        vectors = self.items(self.forgotten(at), at)
         user = self.read(vectors, row._replace(target=target, item=item))
-        return {"denoise": sampled_cross_entropy(user / self.temperature, vectors, target, drawn, count)}
+        return {"denoise": sampled_cross_entropy(user / self.temperature, vectors, target, drawn, len(pool))}
 
-    def forgotten(self, n: int, device: torch.device) -> Tensor | None:
-        """Which of n items are to be known by their text alone in this batch (n,)."""
-        return torch.rand(n, device=device) < self.cold if self.cold and self.items.textual else None
+    def forgotten(self, items: Tensor) -> Tensor | None:
+        """Which of ``items`` (n,) are to be known by their text alone in this batch (n,)."""
+        return torch.rand(len(items), device=items.device) < self.cold if self.cold and self.items.textual else None
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, D), scaled by the temperature."""
@@ -144,7 +148,7 @@ class Hybrid(nn.Module):
     def represent(self, query: Query) -> Tensor:
         """User vectors (B, D): the history read, and guided by the prompt, ``text_vectors`` of it, where there is one."""
         vectors = self.catalogue() * self.temperature
-        row = newest(query.history, self.window)
+        row = self.view.whole(query.history)
         user = self.rebuild(self.read(vectors, row), vectors, row)
         if query.text is None:
             return user

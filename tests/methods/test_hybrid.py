@@ -13,7 +13,7 @@ from hybridrec.data.words import word_ids
 from hybridrec.errors import DataError
 from hybridrec.methods.hybrid import Hybrid
 from hybridrec.saving import load_method, save_method
-from hybridrec.views.absorb import absorb_newest
+from hybridrec.views.absorb import Anywhere, Newest
 
 TITLES = [f"{['red', 'blue', 'green'][i % 3]} {['tea', 'jam'][i % 2]}" for i in range(40)]
 
@@ -55,22 +55,46 @@ def test_features_are_centred_unit_and_turned_to_their_leading_directions(data):
 
 def test_every_entry_after_the_first_is_rebuilt_from_what_was_before_it():
     history = Histories.lists([[3, 4, 9], [5], [], [8, 8, 1]])
-    target, item, offset, back = absorb_newest(history, 20, 50)
+    target, item, offset, back = Newest()(history)
     assert target.tolist() == [4, 9, 8, 1]
     contexts = [list(zip(item[a:b].tolist(), back[a:b].tolist(), strict=True)) for a, b in pairwise(offset)]
     assert contexts == [[(3, 1)], [(3, 2), (4, 1)], [], [(8, 2), (8, 1)]]  # an item does not tell of itself
 
 
 def test_the_window_bounds_what_is_read():
-    target, item, offset, back = absorb_newest(Histories.lists([[1, 2, 3, 4]]), 2, 50)
+    target, item, offset, back = Newest(window=2)(Histories.lists([[1, 2, 3, 4]]))
     assert target.tolist() == [2, 3, 4]
     assert item.tolist() == [1, 1, 2, 2, 3] and back.tolist() == [1, 2, 1, 2, 1] and offset.tolist() == [0, 1, 3, 5]
 
 
 def test_of_a_long_row_so_many_targets_are_drawn():
     torch.manual_seed(0)
-    target, *_ = absorb_newest(Histories.lists([list(range(40))] * 200), 20, 10)
+    target, *_ = Newest(targets=10)(Histories.lists([list(range(40))] * 200))
     assert abs(len(target) / 200 - 10) < 1
+
+
+def test_without_time_an_entry_is_rebuilt_from_all_others():
+    history = Histories.lists([[3, 4, 9], [5], [], [8, 8, 1], [2, 6, 7, 10, 11]])
+    found = Anywhere(window=3)(history)
+    told = {}
+    for target, a, b in zip(found.target.tolist(), found.offset[:-1].tolist(), found.offset[1:].tolist(), strict=True):
+        told.setdefault(target, []).append(sorted(found.item[a:b].tolist()))
+    assert told[3] == [[4, 9]] and told[4] == [[3, 9]] and told[9] == [[3, 4]]
+    assert told[8] == [[1], [1]] and told[1] == [[8, 8]] and 5 not in told
+    assert all(len(told[i][0]) == 3 and set(told[i][0]) < {2, 6, 7, 10, 11} - {i} for i in (2, 6, 7, 10, 11))
+    assert (found.back == 1).all()
+    whole = Anywhere().whole(history)
+    assert whole.item.tolist() == history.item.tolist() and whole.offset.tolist() == history.offset.tolist()
+
+
+def test_items_without_training_rows_are_known_by_their_text_and_never_drawn(data):
+    cold = replace(data, relations={"interact": data.train.keep(data.train.index[1] < 38)})
+    for candidates in (None, 20):
+        method = small(cold, candidates=candidates)
+        contents(method)
+        method.train()(Rows(torch.arange(2), Histories.lists([[3, 4, 9], [5, 6]])))["denoise"].backward()
+        assert (method.items.free[38:] == 0).all() and (method.items.free.grad[38:] == 0).all()
+        assert (method.items.free.grad[:38] != 0).any()
 
 
 def test_scores_are_cosines_of_the_recency_weighted_row(data):

@@ -44,10 +44,37 @@ def configured(cls: C) -> C:
         construct(self, *args, **kwargs)
         if type(self).__init__ is init:  # not where a subclass calls it through super()
             self.arguments = given
+            if isinstance(data := bound.arguments.get("data"), Dataset):
+                self.schema = data.schema
 
     init.configured = True  # type: ignore[attr-defined]
     cls.__init__ = init  # type: ignore[misc]
+    if "data" in signature.parameters and issubclass(cls, nn.Module):
+        for function in (save_pretrained, push_to_hub):
+            setattr(cls, function.__name__, function)
+        cls.from_pretrained = classmethod(from_pretrained)  # type: ignore[attr-defined]
     return cls
+
+
+def save_pretrained(self: Any, folder: str | Path, *, metrics: Any = None) -> Path:
+    """Write the method to ``folder`` with a model card of ``metrics``; it loads without its data. See ``pretrained.save``."""
+    from hybridrec.pretrained import save
+
+    return save(self, folder, metrics)
+
+
+def from_pretrained(cls: Any, name_or_folder: str | Path, **options: Any) -> Any:
+    """The method of that folder or Hub id; ``revision``, ``token``, ``cache_dir``, ``local_files_only`` as options."""
+    from hybridrec.pretrained import load
+
+    return load(cls, name_or_folder, **options)
+
+
+def push_to_hub(self: Any, repo_id: str, **options: Any) -> str:
+    """Upload the method to the Hub; ``metrics``, ``private``, ``token``, ``revision`` as options. See ``pretrained.push``."""
+    from hybridrec.pretrained import push
+
+    return push(self, repo_id, **options)
 
 
 def describe(x: Any) -> Any:

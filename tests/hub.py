@@ -8,12 +8,35 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+TESTS = Path(__file__).parent
+
+HEAD = """
+import json, sys
+import huggingface_hub.utils; huggingface_hub.utils.disable_progress_bars()
+sys.path.insert(0, {tests!r})
+import hybridrec as hr
+from hybridrec.errors import ArtifactError
+
+def error(call):
+    try:
+        call()
+    except ArtifactError as e:
+        return str(e)
+    raise SystemExit("no error")
+
+said = {{}}
+"""
 
 LARGE = (".safetensors", ".parquet")  # stored as large files, as the Hub's .gitattributes says
 
@@ -217,3 +240,13 @@ ROUTES = [
     (rf"POST /api/models/{NAME}/commit/(.+)", _Handler.commit),
     (rf"(?:GET|HEAD) /{NAME}/resolve/([^/]+)/(.+)", _Handler.resolve),
 ]
+
+
+def python(code: str, home: Path, *arguments: str, **environment: str) -> dict:
+    """What a fresh Python says, with a Hub of our own by environment, as a person would set it."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    env = {**known, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+    script = HEAD.format(tests=str(TESTS)) + code + "\nprint(json.dumps(said))"
+    done = subprocess.run([sys.executable, "-c", script, *arguments], env=env, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

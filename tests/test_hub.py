@@ -2,33 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-from hub import Hub
-
-TESTS = Path(__file__).parent
-
-HEAD = """
-import json, sys
-import huggingface_hub.utils; huggingface_hub.utils.disable_progress_bars()
-sys.path.insert(0, {tests!r})
-import hybridrec as hr
-from hybridrec.errors import ArtifactError
-
-def error(call):
-    try:
-        call()
-    except ArtifactError as e:
-        return str(e)
-    raise SystemExit("no error")
-
-said = {{}}
-"""
+from hub import Hub, python
 
 PUSH = """
 from conftest import planted
@@ -68,16 +43,6 @@ said["answer"] = load("me/model").recommend(history=[100], k=3)
 said["branch"] = type(load("me/model", revision="ease").method).__name__
 said["not here"] = error(lambda: load("me/other"))
 """
-
-
-def python(code: str, home: Path, *arguments: str, **environment: str) -> dict:
-    """What a fresh Python says, with a Hub of our own by environment, as a person would set it."""
-    known = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    env = {**known, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
-    script = HEAD.format(tests=str(TESTS)) + code + "\nprint(json.dumps(said))"
-    done = subprocess.run([sys.executable, "-c", script, *arguments], env=env, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hybridrec.cards import front
+
 _BODY = """# {title}
 
 A recommender: {method}{text}, saved by hybridrec {version}.
@@ -37,34 +39,15 @@ every file, which are checked on loading.{privacy}
 
 def card(index: Mapping[str, Any], example: list[Any], repo: str) -> str:
     """The text of ``README.md`` for an artifact with this index. ``example`` items and ``repo`` appear in how to load it."""
-    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+    from huggingface_hub import ModelCard
 
     about, method = index["about"], index["method"][1]
     name = about["data"].get("name") or "unnamed data"
     metrics: Mapping[str, float] = about.get("metrics") or {}
     passport: Mapping[str, Any] = about.get("passport") or {}
     title = f"{method} on {name}"
-    results = [
-        EvalResult(
-            task_type="recommendation",
-            task_name="Top-k recommendation",
-            dataset_type=_slug(name),
-            dataset_name=name,
-            dataset_split=passport.get("part", "test"),
-            metric_type=metric.partition("@")[0],
-            metric_name=metric,
-            metric_value=value,
-        )
-        for metric, value in metrics.items()
-    ]
-    data = ModelCardData(
-        library_name="hybridrec",
-        tags=["recommender-system", "collaborative-filtering", *(["text", "lora"] if about["text"] else []), method.lower()],
-        datasets=[_slug(name)],
-        metrics=sorted({metric.partition("@")[0] for metric in metrics}) or None,
-        model_name=title,
-        eval_results=results or None,
-    )
+    tags = [*(["text", "lora"] if about["text"] else []), method.lower()]
+    head = front(title, tags, name, metrics, passport.get("part", "test"))
     calls = [
         f"for found in recommender.recommend(history={example!r}, k=10):",
         "    print(found.title or found.item, found.score)",
@@ -83,12 +66,7 @@ def card(index: Mapping[str, Any], example: list[Any], repo: str) -> str:
         files="\n".join(f"- `{file}` ({entry['size']:,} bytes)" for file, entry in index["files"].items()),
         privacy="" if about["users"] else " Users' ids and histories were left out; ask by history.",
     )
-    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
-
-
-def _slug(name: str) -> str:
-    """A data set's name as the Hub wants names."""
-    return "".join(x if x.isalnum() or x in "-_./" else "-" for x in name).strip("-./") or "unnamed"
+    return str(ModelCard(f"{head}\n{body}"))
 
 
 def _arguments(arguments: Mapping[str, Any]) -> str:

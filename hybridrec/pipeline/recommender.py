@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from hybridrec import hub
 from hybridrec.data.batches import Histories, Query
 from hybridrec.data.dataset import Ids
 from hybridrec.data.text import render
 from hybridrec.errors import ArtifactError, DataError, QueryError
-from hybridrec.pipeline import hub, stored
+from hybridrec.pipeline import stored
 from hybridrec.pipeline.ask import Request, check_k, check_weights, requests
 from hybridrec.pipeline.card import card
 from hybridrec.pipeline.engine import Engine
@@ -248,7 +249,7 @@ class Recommender:
 
         Every file is compared with its sha256 first. Raises ArtifactError naming what is missing, altered or too new.
         """
-        folder = Folder(hub.fetch(name_or_folder, revision, token, cache_dir, local_files_only))
+        folder = Folder(hub.fetch(name_or_folder, stored.PATTERNS, revision, token, cache_dir, local_files_only))
         self, parts = cls.__new__(cls), stored.read(folder)
         self.method, self.schema, self.about = parts.method, parts.schema, parts.about
         self.items, self.users, self.text = parts.items, parts.users, parts.text

@@ -17,13 +17,14 @@ from hybridrec.data.batches import Histories
 from hybridrec.data.dataset import Dataset, Ids
 from hybridrec.data.tables import plausible
 from hybridrec.errors import ArtifactError
-from hybridrec.pipeline.folder import INDEX, Folder
+from hybridrec.pipeline.folder import CARD, INDEX, Folder
 from hybridrec.pipeline.items import Items
 from hybridrec.pipeline.text import TextSide, TextVectors
 from hybridrec.pipeline.users import from_table
 from hybridrec.saving import CONFIG, WEIGHTS, describe, find_class, load_method, read_weights
 
 METHOD, TEXT, TEMPLATES = "method", "text_encoder", "templates"
+PATTERNS = [INDEX, CARD, "*.parquet", "*.safetensors", f"{METHOD}/*", f"{TEXT}/*", f"{TEMPLATES}/*"]
 ABOUT = {
     "source": str,
     "arguments": dict,

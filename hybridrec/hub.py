@@ -1,27 +1,28 @@
-"""Artifacts from and to the Hugging Face Hub."""
+"""Saved folders from and to the Hugging Face Hub."""
 
 from __future__ import annotations
 
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hybridrec.errors import ArtifactError
-from hybridrec.pipeline.folder import CARD, INDEX
-
-PATTERNS = [INDEX, CARD, "*.parquet", "*.safetensors", "method/*", "text_encoder/*", "templates/*"]
 
 
 def fetch(
     name: str | Path,
+    patterns: Sequence[str],
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """The folder of that name, or the snapshot of the Hub model of that id. Raises ArtifactError where there is neither."""
+    """The folder of that name, or the snapshot of the Hub model of that id, of which only files of ``patterns`` are fetched.
+
+    Raises ArtifactError where there is neither.
+    """
     path = Path(name)
     if os.path.isdir(path):  # unlike Path.is_dir, False for a name that no file could have
         return path
@@ -39,7 +40,7 @@ def fetch(
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
-            allow_patterns=PATTERNS,
+            allow_patterns=list(patterns),
             library_name="hybridrec",
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
@@ -70,7 +71,7 @@ def push(
             commit = api.upload_folder(
                 repo_id=repo.repo_id, folder_path=Path(folder) / "artifact", revision=revision, commit_message=message
             )
-    except (HfHubHTTPError, HFValidationError) as e:
+    except (HfHubHTTPError, HFValidationError, OSError, RuntimeError) as e:  # RuntimeError: an upload that broke off
         raise ArtifactError(f"cannot push to {repo_id!r}: {_short(e)}") from e
     return commit.commit_url
 

@@ -1,7 +1,8 @@
 """Watches training for the failures that self-supervised recommenders are known by, and says what to try.
 
 Pass ``Diagnostics()`` to ``fit(..., watch=[...])``. After every epoch it asks the method for ``evidence(batch)``, where the
-method has it, measures, keeps the measures in ``history`` and warns once of each failure it recognises.
+method has it, measures, keeps the measures in ``history`` and warns once of each failure it recognises. ``fit`` logs the
+measures beside the losses, to its own record and to trackers.
 
 Evidence is a dict with any of: ``embeddings`` (n, D); ``views``, two views (n, D) of the same nodes; ``latent``, mean and
 log-variance (B, D); ``rebuilt``, reconstructed and true rows (B, I); ``judged``, discriminator scores of real (B,) and fake
@@ -89,14 +90,16 @@ class Diagnostics:
         self.history, self.warned = state["history"], state["warned"]
 
     @torch.no_grad()
-    def __call__(self, method: nn.Module, batch: Any, terms: Mapping[str, Tensor]) -> None:
-        """Measure ``method`` after an epoch that ended with ``batch`` and its ``terms``."""
-        measures = {name: float(value) for name, value in terms.items()}
+    def __call__(self, method: nn.Module, batch: Any, terms: Mapping[str, Tensor]) -> dict[str, float]:
+        """Measure ``method`` after an epoch that ended with ``batch`` and its ``terms``; returns what was measured."""
+        found: dict[str, float] = {}
         for name, thing in _evidence(method, batch).items():
-            measures |= {key: float(value) for key, value in MEASURES[name](thing).items()}
+            found |= {key: float(value) for key, value in MEASURES[name](thing).items()}
+        measures = {name: float(value) for name, value in terms.items()} | found
         self.history.append(measures)
         for check in (self._collapse, self._trivial, self._posterior, self._blurry, self._dominance, self._modes, self._swing):
             check(measures)
+        return found
 
     def _warn(self, signature: str, found: str, remedy: str) -> None:
         if signature not in self.warned:

@@ -1,3 +1,4 @@
+import inspect
 import math
 import warnings
 from types import SimpleNamespace
@@ -6,6 +7,7 @@ import pytest
 import torch
 from torch import nn, tensor
 
+import hybridrec.methods
 from hybridrec.diagnostics import Diagnostics, DiagnosticWarning, active_units, diversity, effective_rank, likeness
 from hybridrec.methods import CFGAN, SGL, MultVAE
 from hybridrec.training import fit
@@ -117,3 +119,24 @@ def test_a_discriminator_without_opponent_is_seen_while_training(planted):
     method = CFGAN(planted, hidden=16, partial=1.0, weight=0.0)
     players = {"discriminator": lambda g: torch.optim.Adam(g, lr=0.02), "generator": lambda g: torch.optim.SGD(g, lr=1e-6)}
     assert "discriminator dominance" in train(method, planted, Diagnostics(), epochs=40, batch_size=30, optimizer=players)
+
+
+def test_measures_are_logged_beside_the_losses_and_all_players_are_seen(planted):
+    torch.manual_seed(0)
+    seen, method = Diagnostics(), CFGAN(planted, hidden=16)
+    record = fit(method, planted, epochs=2, batch_size=64, progress=False, watch=[seen], every=100)
+    assert {"accuracy", "diversity", "true_diversity"} <= set(record.history[1])
+    assert record.history[1]["accuracy"] == seen.history[1]["accuracy"]
+    assert {"discriminator/judge", "generator/deceive"} <= set(seen.history[0])
+
+
+@pytest.mark.parametrize("name", [n for n in hybridrec.methods.__all__ if hasattr(getattr(hybridrec.methods, n), "evidence")])
+def test_the_evidence_of_every_method_can_be_measured(name, planted):
+    cls = getattr(hybridrec.methods, name)
+    given = {"dim": 8, "hidden": 8, "depth": 2}
+    method = cls(planted, **{k: v for k, v in given.items() if k in inspect.signature(cls).parameters}).train()
+    batch = next(iter(method.sampler(planted, batch_size=32, seed=0).epoch(0)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticWarning)
+        measures = Diagnostics()(method, batch, {})
+    assert len(measures) > 1 and all(math.isfinite(x) for x in measures.values())

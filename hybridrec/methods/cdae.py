@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,11 @@ class CDAE(nn.Module):
         logits = self.rebuild(batch.user, self.view(whole), unit(whole) / self.keep)
         decay = self.decay * squared_length(*self.parameters())
         return {"rebuild": bernoulli(logits, whole.rows, whole.item), "decay": decay}
+
+    def evidence(self, batch: Rows) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: the rows of a batch rebuilt beside the true ones."""
+        rebuilt = torch.sigmoid(self.rebuild(batch.user, batch.history, unit(batch.history)))
+        return {"rebuilt": (rebuilt, batch.history.dense(rebuilt.shape[1]))}
 
     def score(self, query: Query) -> Tensor:
         """Scores of all items: (B, I)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -96,6 +96,12 @@ class DCCF(nn.Module):
                 contrast = contrast + info_nce(natural(one.item, two.item, batch.positive), self.temperature)
         decay = squared_length(*self.parameters())
         return {"rank": rank, "contrast": self.weight * contrast, "decay": self.decay * decay}
+
+    def evidence(self, batch: Pairs) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: every item, and what its last layer says by graph and by intents."""
+        total, layers = self.layers()
+        side = self.nodes.split
+        return {"embeddings": side(total).item, "views": (side(layers[-1].graph).item, side(layers[-1].intent).item)}
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, D)."""

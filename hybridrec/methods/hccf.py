@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +91,12 @@ class HCCF(nn.Module):
             contrast = contrast + info_nce(against_all(near.item, far.item, batch.positive), self.temperature)
         decay = squared_length(*self.parameters())
         return {"rank": rank, "contrast": self.weight * contrast, "decay": self.decay * decay}
+
+    def evidence(self, batch: Pairs) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: every item, and what its last layers hear from the graph and through hyperedges."""
+        total, local, wide = self.layers(self.thin, self.drop)
+        side = self.nodes.split
+        return {"embeddings": side(total).item, "views": (side(local[-1]).item, side(wide[-1]).item)}
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, D)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,13 @@ class IRGAN(nn.Module):
             terms["generator/deceive"] = policy_gradient(log_probability, reward, reward.mean(1, keepdim=True))
         length = main.user[users].square().sum(1).mean() + main.item.square().sum(1).mean()
         return {**terms, "generator/decay": self.decay * length}
+
+    def evidence(self, batch: Pairs) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: what the discriminator makes of chosen items and of those the generator picks."""
+        main, users = self.embed(), batch.user.unique()
+        picked, _ = sampled(main.user[users] @ main.item.T / self.temperature, self.draws)
+        judged = self.critic(batch.positive, batch.user), self.critic(picked, users).flatten()
+        return {"embeddings": main.item, "judged": judged}
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, D)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -58,17 +58,26 @@ class LightGCL(nn.Module):
         """Embeddings smoothed over the graph by side: ``.user`` (U, D), ``.item`` (I, D)."""
         return self.nodes.split(torch.stack(self.encoder.layers(self.graph, self.nodes())).sum(0))
 
+    def views(self) -> tuple[SimpleNamespace, SimpleNamespace]:
+        """Embeddings by side over the graph, and over its largest components."""
+        layers = self.encoder.layers(self.graph, self.nodes())
+        # Every layer of the global view starts from the layer below of the graph itself (eq. 5).
+        seen = layers[0] + self.global_graph.propagate(torch.stack(layers[:-1]).sum(0))
+        return self.nodes.split(torch.stack(layers).sum(0)), self.nodes.split(seen)
+
     def forward(self, batch: Pairs) -> dict[str, Tensor]:
         """Terms ``rank``, ``contrast`` and ``decay`` of a batch of pairs."""
-        layers = self.encoder.layers(self.graph, self.nodes())
-        main = self.nodes.split(torch.stack(layers).sum(0))
-        # Every layer of the global view starts from the layer below of the graph itself (eq. 5).
-        seen = self.nodes.split(layers[0] + self.global_graph.propagate(torch.stack(layers[:-1]).sum(0)))
+        main, seen = self.views()
         rank = bpr(main.user[batch.user], main.item[batch.positive], main.item[batch.negative])
         users = info_nce(against_all(seen.user, main.user, batch.user), self.temperature)
         items = info_nce(against_all(seen.item, main.item, batch.positive), self.temperature)
         decay = squared_length(*self.parameters())
         return {"rank": rank, "contrast": self.weight * (users + items), "decay": self.decay * decay}
+
+    def evidence(self, batch: Pairs) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: every item and its view."""
+        main, seen = self.views()
+        return {"embeddings": main.item, "views": (main.item, seen.item)}
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, D)."""

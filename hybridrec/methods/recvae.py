@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,12 @@ class RecVAE(nn.Module):
             "encoder/prior": (self.gamma * whole.lengths * excess).mean(),
             "decoder/rebuild": multinomial(self.decoder(clean), whole.rows, whole.item),
         }
+
+    def evidence(self, batch: Rows) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: the latents of a batch, and its rows rebuilt beside the true ones."""
+        mean, log_variance = self.encoder(batch.history)
+        rebuilt = self.decoder(mean).softmax(1)
+        return {"latent": (mean, log_variance), "rebuilt": (rebuilt, batch.history.dense(rebuilt.shape[1]))}
 
     def score(self, query: Query) -> Tensor:
         """Scores of all items from the history alone: (B, I)."""

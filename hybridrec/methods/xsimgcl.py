@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,11 @@ class XSimGCL(nn.Module):
         free = self.nodes.split(self.nodes())
         decay = squared_norm(free.user[batch.user], free.item[batch.positive], free.item[batch.negative])
         return {"rank": rank, "contrast": self.weight * (users + items), "decay": self.decay * decay}
+
+    def evidence(self, batch: Pairs) -> dict[str, Any]:
+        """What ``diagnostics`` looks at: every item, and the two layers that are contrasted."""
+        main, early = self.embed(self.noise)
+        return {"embeddings": main.item, "views": (main.item, early.item)}
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, D)."""

@@ -71,7 +71,8 @@ def fit(
         accelerator: an ``accelerate.Accelerator``; made here from the launch configuration if None.
         trackers: names of trackers known to Accelerate: ``tensorboard``, ``trackio``, ``wandb``, ...
         log_dir: where trackers write.
-        watch: called with method, batch and terms after the last batch of every epoch (see ``diagnostics``).
+        watch: called with method, batch and terms of all players after the last batch of every epoch; what one returns is
+            logged with the epoch (see ``diagnostics``).
         progress: show a progress bar, on the main process only.
         checkpoint: a folder, or ``Checkpoints`` that say how often and how many: the run goes on from the newest in it, to the
             same weights and history as if it had never been interrupted. SIGTERM and Ctrl-C write one and end the program.

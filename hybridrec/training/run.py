@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 MakeSchedule = Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler]
-Watch = Callable[[nn.Module, Any, Mapping[str, Tensor]], None]
+Watch = Callable[[nn.Module, Any, Mapping[str, Tensor]], Mapping[str, float] | None]
 
 LESS = "a smaller batch_size, or a smaller chunk or hold of the encoder where the method has one, needs less"
 LESS_RANKED = "evaluate with a smaller chunk: validate=lambda m: hybridrec.evaluate(m, data, 'valid', chunk=64).metrics[...]"
@@ -170,7 +170,7 @@ class Run:
             self.average.swap()
 
     def epoch(self, epoch: int, watch: tuple[Watch, ...], bar: Any) -> dict[str, float]:
-        """What is left of one pass over the sampler; returns the mean of every term over all rows of all processes."""
+        """What is left of one pass over the sampler; returns terms, meant over all rows of all processes, and measures."""
         accelerator, method, at = self.accelerator, self.method, self.at
         method.train()
         if not at.step:
@@ -188,9 +188,11 @@ class Run:
             share = rows * accelerator.num_processes / self.sampler.size(step)
             if self.keeper:
                 self.drawn = random_state(accelerator.device)
+            said: dict[str, Tensor] = {}
             for player, optimizer in self.optimizers.items():
                 with explained(f"epoch {epoch + 1}, step {step + 1}", LESS):
                     terms = self.turn(player, optimizer, batch, share, f"epoch {epoch + 1}, step {step + 1}")
+                said |= terms
                 for name, value in terms.items():
                     self.totals[name] = self.totals.get(name, 0) + value.detach() * rows
             for schedule in self.schedules:
@@ -198,12 +200,13 @@ class Run:
             if self.keeper:
                 self.keeper.count()
             bar.update()
+        measures: dict[str, float] = {}
         for see in watch:
-            see(method, batch, terms)
+            measures |= see(method, batch, said) or {}
         rows = sum(self.sampler.size(step) for step in range(self.sampler.steps))
         names = sorted(self.totals)
         sums = accelerator.reduce(torch.stack([self.totals[name] for name in names]), "sum") / rows
-        return {"epoch": epoch + 1, **dict(zip(names, sums.tolist(), strict=True))}
+        return {"epoch": epoch + 1, **measures, **dict(zip(names, sums.tolist(), strict=True))}
 
     def turn(self, player: str, optimizer: Any, batch: Any, share: float, where: str) -> dict[str, Tensor]:
         """One step of one player on its own terms."""

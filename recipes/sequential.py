@@ -35,8 +35,14 @@ class Row(NamedTuple):
     training: dict[str, Any]
 
 
+def falling(optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
+    """Up over the first hundred steps, then down to zero in a straight line."""
+    return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100) * max(0.0, 1 - step / steps))
+
+
 RECENCY = Recency(0.7)
-SEQUENCE = {"batch_size": 128, "lr": 1e-3, "epochs": 100, "every": 2, "patience": 5}
+SEQUENCE = {"batch_size": 128, "lr": 1e-3, "epochs": 100, "every": 5, "patience": 2}
+TIED = {"batch_size": 128, "lr": 2e-3, "epochs": 8, "every": 2, "patience": None, "schedule": falling}
 ROWS: dict[str, Row] = {
     "Popularity": Row("Popularity", {}, {}),
     "EASE": Row("EASE", {"ridge": 100.0}, {}),
@@ -48,12 +54,9 @@ ROWS: dict[str, Row] = {
     "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, SEQUENCE),
     "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
     "BERT4Rec": Row("BERT4Rec", {"dropout": 0.3}, SEQUENCE),
+    "TiedSASRec": Row("TiedSASRec", {}, TIED),
+    "TiedSASRec-no-text": Row("TiedSASRec", {"modality": None}, TIED),
 }
-
-
-def falling(optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
-    """Up over the first hundred steps, then down to zero in a straight line."""
-    return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100) * max(0.0, 1 - step / steps))
 
 
 def run(folder: str, name: str, seed: int, final: bool, out: Path, changes: dict[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ ARGUMENTS: dict[str, dict] = {
     "BERT4Rec": {"dropout": 0.1},
     "DuoRec": {"weight": 0.01},
     "ICLRec": {"intents": 4},
+    "TiedSASRec": {"modality": None, "temperature": 0.2},
 }
 ROWS = {"batch_size": 32, "epochs": 60}
 TRAINING: dict[str, dict] = {
@@ -56,6 +57,7 @@ TRAINING: dict[str, dict] = {
     "CL4SRec": {**ROWS, "epochs": 10},
     "DuoRec": {**ROWS, "epochs": 20},
     "ICLRec": {**ROWS, "epochs": 10},
+    "TiedSASRec": {**ROWS, "epochs": 20},
     "MultVAE": {**ROWS, "epochs": 30},
     "RecVAE": {**ROWS, "epochs": 20, "lr": 5e-3},
     "CFGAN": {**ROWS, "lr": 3e-3},

@@ -88,6 +88,17 @@ def _block(length: Tensor, low: int, high: int) -> Block:
     return Block(len(length), high, len(real), fill.flatten(), real, mask[:, None, None])
 
 
+def decayed(layout: Layout, x: Tensor, decay: Tensor) -> Tensor:
+    """``m_t = sum_k decay^k x_(t-k)`` within each row: entries ``x`` (n, D) -> (n, D); ``decay`` a scalar in (0, 1)."""
+    if not len(x):
+        return x
+    longest = max(block.length for block in layout.blocks)
+    step = torch.arange(longest, device=x.device)
+    back = (step.unsqueeze(1) - step).clamp(min=0).to(x.dtype)
+    weight = (decay**back).tril()  # (T, T)
+    return layout.join([weight[: b.length, : b.length] @ part for b, part in zip(layout.blocks, layout.split(x), strict=True)])
+
+
 class TransformerLayer(nn.Module):
     """Self-attention and a two-layer perceptron, each normalised first and added to what it read: (n, D) -> (n, D)."""
 

@@ -88,7 +88,7 @@ class TiedItems(nn.Module):
         if self.map is not None and other.map is not None and self.modality is not None:
             self.map.copy_(other.map)
             values, mask = feature(data, self.modality)
-            self.basis = other.basis
+            self.centre, self.basis = values[mask].float().mean(0), other.basis
             self.text = F.normalize(values.float() - self.centre, dim=1) * mask.unsqueeze(1) @ self.basis
 
     def forward(self, cold: Tensor | None = None, items: Tensor | None = None) -> Tensor:

@@ -31,6 +31,7 @@ from hybridrec.methods.sasrec import SASRec
 from hybridrec.methods.sgl import SGL
 from hybridrec.methods.simgcl import SimGCL
 from hybridrec.methods.simplex import SimpleX
+from hybridrec.methods.tiedsasrec import TiedSASRec
 from hybridrec.methods.xsimgcl import XSimGCL
 
 __all__ = [
@@ -65,5 +66,6 @@ __all__ = [
     "SASRec",
     "SimGCL",
     "SimpleX",
+    "TiedSASRec",
     "XSimGCL",
 ]

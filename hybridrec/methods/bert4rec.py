@@ -53,7 +53,7 @@ class BERT4Rec(nn.Module):
     ) -> None:
         super().__init__()
         items = data.sides["item"]
-        self.table = nn.Parameter(torch.randn(items + 1, dim) * dim**-0.5)  # the last is the mask
+        self.table = nn.Parameter(torch.randn(items + 1, dim) * 0.05)  # the last is the mask
         self.encoder = encoder or Transformer(dim, depth, heads, window, dropout, causal=False)
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
         self.objective = objective or FullSoftmax()

@@ -52,7 +52,7 @@ class SASRec(nn.Module):
     ) -> None:
         super().__init__()
         items = data.sides["item"]
-        self.table = nn.Parameter(torch.randn(items + 1, dim) * dim**-0.5)  # the last is the start
+        self.table = nn.Parameter(torch.randn(items + 1, dim) * 0.05)  # the last is the start
         self.encoder = encoder or Transformer(dim, depth, heads, window, dropout)
         self.objective = objective or SampledSoftmax()
         self.window, self.length = window, mean_length(data, window)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -203,7 +202,7 @@ class Backbone(nn.Module):
     Shapes: ``history`` of n entries, ``x`` (n, D) -> (n, D). Raises DataError for a row longer than ``window``.
     """
 
-    def __init__(self, config: Mapping[str, Any], window: int = 50, causal: bool = True) -> None:
+    def __init__(self, config: dict[str, Any], window: int = 50, causal: bool = True) -> None:
         super().__init__()
         from transformers import AutoConfig, AutoModel
 

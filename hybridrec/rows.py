@@ -47,12 +47,7 @@ def timed(data: Any, recency: Recency | None) -> None:
 def weigh(history: Histories, recency: Recency | None = None) -> Tensor:
     """The weight of each entry of ``history``: (n,); 1 without ``recency``. Of a repeat only the latest entry counts."""
     weight = torch.ones(len(history.item), device=history.item.device) if recency is None else recency(history)
-    if len(weight):
-        order = (history.rows * (int(history.item.max()) + 1) + history.item).argsort(stable=True)
-        row, item = history.rows[order], history.item[order]
-        again = torch.nonzero((row[1:] == row[:-1]) & (item[1:] == item[:-1])).flatten()
-        weight[order[again]] = 0
-    return weight
+    return weight * history.once(int(history.item.max()) + 1) if len(weight) else weight
 
 
 def multiply(history: Histories, matrix: Tensor, recency: Recency | None = None) -> Tensor:

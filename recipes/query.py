@@ -33,6 +33,8 @@ class Arguments:
     history: list[str] | None = field(default=None, metadata={"help": "ids of items chosen so far, oldest first"})
     k: int = field(default=10, metadata={"help": "how many items are named"})
     weight: float = field(default=1.0, metadata={"help": "weight of a prompt beside a user or a history"})
+    steps: int | None = field(default=None, metadata={"help": "reverse steps of a method that denoises"})
+    guidance: float | None = field(default=None, metadata={"help": "how far a prompt pulls such a method's user or history"})
     exclude_seen: bool = field(default=True, metadata={"help": "leave out what the user or the history has"})
     approximate: bool = field(default=False, metadata={"help": "search by faiss; its recall is measured first"})
     artifact: str = field(default=DEFAULT, metadata={"help": "folder or Hub id of the saved Recommender"})
@@ -47,14 +49,20 @@ def main() -> None:
     logging.disable_progress_bar()
     search = Faiss() if asked.approximate else None
     recommender = hr.Recommender.from_pretrained(asked.artifact, revision=asked.revision, search=search)
-    sources = {
+    sources: dict[str, Any] = {
         "user": None if asked.user is None else _as_id(asked.user, recommender.users and recommender.users[0]),
         "history": None if asked.history is None else [_as_id(x, recommender.items.ids) for x in asked.history],
     }
     for prompt in _prompts(asked):
         try:
             found = recommender.recommend(
-                **sources, prompt=prompt, k=asked.k, exclude_seen=asked.exclude_seen, weights={"prompt": asked.weight}
+                **sources,
+                prompt=prompt,
+                k=asked.k,
+                exclude_seen=asked.exclude_seen,
+                weights={"prompt": asked.weight},
+                steps=asked.steps,
+                guidance=asked.guidance,
             )
         except QueryError as e:
             if not _interactive(asked):

@@ -307,6 +307,33 @@ def test_a_method_may_place_texts_itself(data):
     assert r.recommend(prompt="space robots return", k=1)[0].item == 900
 
 
+def test_a_prompt_guides_a_method_that_denoises(data):
+    words = Words(5)
+    titles = data.tables["item"]["title"].to_pylist()
+    told = replace(data, features={"item": {"text": Feature(words.embed(titles)[0], torch.ones(40, dtype=torch.bool))}})
+    torch.manual_seed(0)
+    method = hr.Hybrid(told, dim=6, text_dim=8, words=None).eval()
+    r = hr.Recommender(method, told, words, templates=TEMPLATES)
+    place = method.text_vectors(words.embed(["space robots"])[0], ["space robots"])
+    text = torch.cat([place, torch.zeros(1, 6)])
+    query = Query(torch.tensor([-1, -1]), Histories.lists([[4, 9], [4, 9]]), text)
+    method.guidance, method.steps = 2.5, 3
+    with torch.no_grad():
+        wanted = method.score(query)
+    method.guidance, method.steps = 1.0, 1
+    found = r.recommend(history=[[104, 109], [104, 109]], prompt=["space robots", None], k=4, guidance=2.5, steps=3)
+    assert [[x.item - 100 for x in answer] for answer in found] == [by_hand(wanted[b], {4, 9}, 4) for b in (0, 1)]
+    assert (method.guidance, method.steps) == (1.0, 1)
+    assert r.recommend(prompt="space robots", guidance=2.0)[0].item == r.recommend(prompt="space robots")[0].item
+    for wrong in ({"steps": 0}, {"steps": True}, {"guidance": -1.0}):
+        with pytest.raises(QueryError, match="must be a"):
+            r.recommend(history=[104], **wrong)
+    with pytest.raises(QueryError, match="EASE does not denoise and has no 'steps'"):
+        ease = hr.EASE(data)
+        hr.fit(ease, data)
+        hr.Recommender(ease, data).recommend(history=[104], steps=2)
+
+
 def test_a_history_may_name_new_items_where_items_have_vectors(dot, whole, data):
     r = hr.Recommender(dot, data, Words(8), templates=TEMPLATES)
     r.add_items(NEW)

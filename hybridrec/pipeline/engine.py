@@ -91,7 +91,10 @@ class Engine:
         new[query.history.rows[~self.readable[query.history.item]]] = True
         vectors = space.items.new_zeros(len(new), space.items.shape[1])
         if len(old := (~new).nonzero().flatten()):
-            vectors[old] = self.method.represent(Query(query.user[old], query.history.take(old))).float()
+            text = None if query.text is None else query.text[old]
+            vectors[old] = self.method.represent(
+                query._replace(user=query.user[old], history=query.history.take(old), text=text)
+            ).float()
         if len(rows := new.nonzero().flatten()):
             vectors[rows] = least_squares(query.history.take(rows), space.items)
         return vectors

@@ -19,6 +19,7 @@ from hybridrec.errors import ArtifactError, DataError, QueryError
 from hybridrec.pipeline import stored
 from hybridrec.pipeline.ask import Request, check_k, check_weights, requests
 from hybridrec.pipeline.card import card
+from hybridrec.pipeline.denoising import denoising
 from hybridrec.pipeline.engine import Engine
 from hybridrec.pipeline.folder import Folder, write
 from hybridrec.pipeline.items import Items
@@ -102,6 +103,8 @@ class Recommender:
         k: int = 10,
         exclude_seen: bool = True,
         weights: Mapping[str, float] | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
     ) -> Any:
         """The ``k`` best items for a known user, a history of item ids, a prompt, or any mix of them: ``list[Recommended]``.
 
@@ -109,36 +112,54 @@ class Recommender:
         list means that this request has no such source. Where a request has several sources their scores are put on one
         scale and added by ``weights`` (``{"prompt": 2.0}``; 1 where not given): see ``hybridrec.pipeline.scoring``.
 
+        ``steps`` and ``guidance`` are for a method that denoises (one with attributes of these names) in place of its own: how
+        many reverse steps it takes, and how far a prompt pulls what it makes of the user or the history, all read as one
+        query; with ``guidance`` that prompt is not scored beside them a second time.
+
         ``exclude_seen`` leaves out the items of the history given and of the user's training rows; an answer is shorter
         than ``k`` only where fewer items are left. Raises QueryError for unknown ids, an empty prompt or history, an
-        impossible ``k``, nothing given, and a prompt where there is no text side.
+        impossible ``k``, nothing given, a prompt where there is no text side, and steps or guidance where nothing denoises.
         """
         k, weight = check_k(k, len(self.items)), check_weights(weights, SOURCES)
         asked, many = requests(user, history, prompt)
         answers: list[list[Recommended]] = []
-        with torch.no_grad():
+        with torch.no_grad(), denoising(self.method, steps=steps, guidance=guidance):
             for start in range(0, len(asked), self.engine.together):
-                answers += self._answer(asked[start : start + self.engine.together], k, exclude_seen, weight)
+                some = asked[start : start + self.engine.together]
+                answers += self._answer(some, k, exclude_seen, weight, guided=guidance is not None)
         return answers if many else answers[0]
 
-    def _answer(self, asked: list[Request], k: int, exclude_seen: bool, weight: Mapping[str, float]) -> list[list[Recommended]]:
+    def _answer(
+        self, asked: list[Request], k: int, exclude_seen: bool, weight: Mapping[str, float], guided: bool = False
+    ) -> list[list[Recommended]]:
         engine, parts = self.engine, []
         seen: list[set[int]] = [set() for _ in asked]
         if known := {b: a.user for b, a in enumerate(asked) if a.user is not None}:
             query = self._known(list(known.values()))
+            query = self._guided(query, [asked[b].prompt for b in known]) if guided else query
             parts.append(engine.like(torch.tensor(list(known)), query, weight["user"]))
             for n, b in enumerate(known):
                 seen[b] |= set(query.history.item[query.history.offset[n] : query.history.offset[n + 1]].tolist())
         if told := {b: a.history for b, a in enumerate(asked) if a.history is not None}:
             chosen = [self.items.ids.find(history, self.items.entity).tolist() for history in told.values()]
             query = Query(torch.full((len(told),), -1), Histories.lists(chosen))
+            query = self._guided(query, [asked[b].prompt for b in told]) if guided else query
             parts.append(engine.like(torch.tensor(list(told)), query, weight["history"]))
             for b, items in zip(told, chosen, strict=True):
                 seen[b] |= set(items)
-        if said := {b: a.prompt for b, a in enumerate(asked) if a.prompt is not None}:
+        alone = [a.user is None and a.history is None for a in asked]
+        if said := {b: a.prompt for b, a in enumerate(asked) if a.prompt is not None and (alone[b] or not guided)}:
             parts.append(engine.wish(torch.tensor(list(said)), self._embed(list(said.values())), weight["prompt"]))
         scores, index = engine.find(parts, Histories.lists([sorted(s) if exclude_seen else [] for s in seen]), k)
         return [self._named(*row) for row in zip(scores.tolist(), index.tolist(), strict=True)]
+
+    def _guided(self, query: Query, prompts: list[str | None]) -> Query:
+        """``query`` with the places of its prompts in the collaborative space, zero for a row without one."""
+        rows = [n for n, prompt in enumerate(prompts) if prompt is not None]
+        if not rows:
+            return query
+        place = self._embed([prompt for prompt in prompts if prompt is not None]).place
+        return query._replace(text=place.new_zeros(len(prompts), place.shape[1]).index_copy(0, torch.tensor(rows), place))
 
     def _known(self, users: list[Any]) -> Query:
         """The training histories of known users."""

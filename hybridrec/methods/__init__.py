@@ -28,6 +28,7 @@ from hybridrec.methods.ncl import NCL
 from hybridrec.methods.recdcl import RecDCL
 from hybridrec.methods.recvae import RecVAE
 from hybridrec.methods.sasrec import SASRec
+from hybridrec.methods.selfcf import SelfCF
 from hybridrec.methods.sgl import SGL
 from hybridrec.methods.simgcl import SimGCL
 from hybridrec.methods.simplex import SimpleX
@@ -64,6 +65,7 @@ __all__ = [
     "RecDCL",
     "RecVAE",
     "SASRec",
+    "SelfCF",
     "SimGCL",
     "SimpleX",
     "TiedSASRec",

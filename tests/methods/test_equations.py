@@ -7,7 +7,7 @@ from torch import tensor
 
 from hybridrec.data.batches import Pairs
 from hybridrec.data.dataset import Dataset, Ids, Relation
-from hybridrec.methods import DCCF, HCCF, SGL, AdaGCL, AutoCF, GFormer, LightGCL, SimGCL
+from hybridrec.methods import DCCF, HCCF, SGL, AdaGCL, AutoCF, GFormer, LightGCL, SelfCF, SimGCL
 from hybridrec.views.data import RandomWalk
 from hybridrec.views.masking import Masked, Rationales
 
@@ -285,3 +285,26 @@ def test_gformer_equals_its_dense_formula(data):
 
 def _powers(a):
     return torch.eye(len(a)), a, a @ a
+
+
+def test_selfcf_equals_its_dense_formula(data):
+    torch.manual_seed(0)
+    method = SelfCF(data, dim=D, depth=2, decay=0.1)
+    noise = torch.randn(4, D)
+    method.view = lambda z: z + noise
+    a, x = normalised(adjacency(method.graph)), method.nodes()
+    main = (x + a @ x + a @ a @ x) / 3
+    user, item = main[BATCH.user], main[U + BATCH.positive]
+    terms = method(BATCH)
+    wanted = {
+        name: (1 - F.cosine_similarity(method.predict(one), (two + noise).detach(), dim=1)).mean() / 2
+        for name, one, two in (("user", user, item), ("item", item, user))
+    }
+    for name, loss in wanted.items():
+        torch.testing.assert_close(terms[name], loss)
+    torch.testing.assert_close(terms["decay"], 0.1 * (user.square().sum() + item.square().sum()) / 8)
+    (ours,) = torch.autograd.grad(terms["user"] + terms["item"], method.nodes.weight)
+    (its,) = torch.autograd.grad(sum(wanted.values()), method.nodes.weight)
+    torch.testing.assert_close(ours, its)
+    vectors = torch.cat([method.predict(main), main], 1)[:U], torch.cat([main, method.predict(main)], 1)[U:]
+    torch.testing.assert_close(method.embed()[0] @ method.catalogue().T, vectors[0] @ vectors[1].T)

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "hybridrec"
 
 TORCH_ONLY = {"losses", "pairs", "graph"}
 PARTS = {"views", "encoders", "decoders", "discriminators", "data"}
-SHARED = {"errors", "protocols", "saving", "memo"}  # small, and know no model
+SHARED = {"errors", "protocols", "saving", "memo", "shares"}  # small, and know no model
 ALLOWED = {
     **{part: {part, "graph", "data", *SHARED} for part in PARTS},
     "foldin": {"data"},
@@ -20,6 +20,7 @@ ALLOWED = {
     "cards": set(),
     "pretrained": {"cards", "errors", "hub", "saving"},
     "saving": {"data", "errors", "pretrained"},
+    "shares": {"data"},
     "methods": PARTS | TORCH_ONLY | SHARED | {"foldin", "linear", "objectives", "rows", "methods"},
     "baselines": PARTS | TORCH_ONLY | SHARED | {"foldin", "linear", "rows", "baselines"},
     "training": {"average", "data", "evaluation", "graph", "training", *SHARED},

@@ -8,6 +8,8 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
+from hybridrec.shares import of_rows, whole
+
 
 def linear_variance(steps: int, scale: float, low: float, high: float) -> list[float]:
     """Betas whose added variance ``1 - abar_t`` rises straight from ``scale * low`` to ``scale * high``.
@@ -70,12 +72,13 @@ class Diffusion(nn.Module):
         chance = torch.where(
             full, 0.999 * chance / chance.sum().clamp(min=torch.finfo(chance.dtype).tiny) + 0.001 / steps, uniform
         )
-        t = torch.multinomial(chance, n, replacement=True)
+        t = of_rows(lambda rows: torch.multinomial(chance, rows, replacement=True), n)
         return t, 1 / (steps * chance[t])
 
     @torch.no_grad()
     def record(self, t: Tensor, loss: Tensor) -> None:
-        """Remember the losses (n,) of times ``t`` (n,), the newest ``memory`` of each."""
+        """Remember the losses (n,) of times ``t`` (n,), of all processes, the newest ``memory`` of each."""
+        t, loss = whole(t), whole(loss)
         memory = self.recent.shape[1]
         t, order = t.sort(stable=True)
         count = torch.bincount(t, minlength=len(self.seen))

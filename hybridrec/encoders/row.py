@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories
+from hybridrec.shares import of_rows
 
 
 class RowLinear(nn.Module):
@@ -77,7 +78,8 @@ class DenseGaussianRows(nn.Module):
 
 def draw(mean: Tensor, log_variance: Tensor) -> Tensor:
     """A sample of the Gaussian that gradients pass through: ``mean + e^(log_variance / 2) noise``, (B, D)."""
-    return mean + (log_variance / 2).exp() * torch.randn_like(mean)
+    noise = of_rows(lambda rows: torch.randn(rows, *mean.shape[1:], dtype=mean.dtype, device=mean.device), len(mean))
+    return mean + (log_variance / 2).exp() * noise
 
 
 def log_density(z: Tensor, mean: Tensor | float, log_variance: Tensor | float) -> Tensor:

@@ -72,17 +72,18 @@ def log_sum_exp(anchor: Tensor, candidates: Tensor) -> Tensor:
         return _LogSumExp.apply(anchor.to(exact), candidates.to(exact))
 
 
-def info_nce(pairs: tuple[Tensor, Tensor, Tensor], temperature: float) -> Tensor:
+def info_nce(pairs: tuple[Any, ...], temperature: float) -> Tensor:
     """InfoNCE over cosines: ``mean_b -log exp(cos(a_b, c_t(b)) / t) / sum_j exp(cos(a_b, c_j) / t)``.
 
     van den Oord et al. 2018, arXiv 1807.03748, eq. 4; over cosines as in SGL, Wu et al. 2021, arXiv 2010.10783, eq. 10.
     Shapes: ``pairs`` is (anchor (B, D), candidates (M, D), target (B,), where each anchor's positive stands among the
-    candidates), as ``hybridrec.pairs`` makes them; returns a scalar. Memory grows with B + M, never with B x M.
+    candidates), as ``hybridrec.pairs`` makes them, with what the sum over anchors is divided by if that is not B; returns a
+    scalar. Memory grows with B + M, never with B x M.
     """
-    anchor, candidates, target = pairs
+    anchor, candidates, target, *over = pairs
     a = F.normalize(anchor.float(), dim=-1) / temperature
     c = F.normalize(candidates.float(), dim=-1)
-    return (log_sum_exp(a, c) - (a * c[target]).sum(-1)).mean()
+    return (log_sum_exp(a, c) - (a * c[target]).sum(-1)).sum() / (over[0] if over else len(a))
 
 
 def nt_xent(pairs: tuple[Tensor, Tensor, Tensor, Tensor], temperature: float) -> Tensor:

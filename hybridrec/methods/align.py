@@ -17,8 +17,9 @@ from hybridrec.errors import DataError
 from hybridrec.losses.contrastive import info_nce
 from hybridrec.losses.reconstruction import scaled_cosine_error
 from hybridrec.memo import Memo
-from hybridrec.pairs.natural import paired
+from hybridrec.pairs.natural import gather, paired
 from hybridrec.saving import configured
+from hybridrec.shares import of_rows
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
@@ -231,13 +232,15 @@ class Align(nn.Module):
         """Terms ``choose`` (users against texts) and ``align`` (items' embeddings against texts) of items of one fold."""
         item = batch.item
         z = self.encoder(self._texts(item + self.count * self._renderings(item)))  # (B, D)
-        choose = self._choose(self.users[self.fold[item[0].cpu()]], item, z, self.links)
+        # The texts of the step are those of all processes.
+        choose = self._choose(self.users[self.fold[item[0].cpu()]], gather(item)[0], gather(z)[0], self.links)
         return {"choose": choose, "align": self.weight * self.objective(z, self.items[item])}
 
     def _renderings(self, item: Tensor) -> Tensor:
         """Which rendering of each text is read this time: (B,), 0 the text itself."""
-        other = torch.randint(1, max(2, self.renderings), item.shape, device=item.device)
-        return torch.where(torch.rand(item.shape, device=item.device) < self.share * (self.renderings > 1), other, 0)
+        other = of_rows(lambda n: torch.randint(1, max(2, self.renderings), (n,), device=item.device), len(item))
+        chance = of_rows(lambda n: torch.rand(n, device=item.device), len(item))
+        return torch.where(chance < self.share * (self.renderings > 1), other, 0)
 
     def _texts(self, rows: Tensor) -> Any:
         if self.texts.token.device != self.items.device:

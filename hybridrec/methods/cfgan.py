@@ -14,6 +14,7 @@ from hybridrec.discriminators.critic import RowCritic
 from hybridrec.encoders.row import RowLinear
 from hybridrec.losses.adversarial import deceive, discriminate
 from hybridrec.saving import configured
+from hybridrec.shares import of_rows
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
@@ -49,15 +50,20 @@ class CFGAN(nn.Module):
         """Rows with entries in (0, 1) for what is known of users: (B, I)."""
         return torch.sigmoid(self.write(torch.sigmoid(self.read(history))))
 
+    @staticmethod
+    def chance(real: Tensor) -> Tensor:
+        """A number in [0, 1) for every entry of rows ``real``: (B, I)."""
+        return of_rows(lambda rows: torch.rand(rows, real.shape[1], device=real.device), len(real))
+
     def shown(self, real: Tensor) -> Tensor:
         """What the discriminator is shown of generated rows: all that was chosen, and a share of the rest; (B, I)."""
-        return torch.maximum(real, (torch.rand_like(real) < self.partial).float())
+        return torch.maximum(real, (self.chance(real) < self.partial).float())
 
     def forward(self, batch: Rows) -> dict[str, Tensor]:
         """Terms ``discriminator/judge``, ``generator/deceive`` and ``generator/zero`` of a batch of rows."""
         made = self.generate(batch.history)
         real = batch.history.dense(made.shape[1])
-        masked, zeroed = made * self.shown(real), (torch.rand_like(real) < self.zero) & (real == 0)
+        masked, zeroed = made * self.shown(real), (self.chance(real) < self.zero) & (real == 0)
         return {
             "discriminator/judge": discriminate(self.critic(real, real), self.critic(masked.detach(), real)),
             "generator/deceive": deceive(self.critic(masked, real)),

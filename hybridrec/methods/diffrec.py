@@ -13,6 +13,7 @@ from hybridrec.data.batches import Histories, Query, Rows, RowSampler
 from hybridrec.losses.diffusion import catalogue_squared_error
 from hybridrec.memo import Memo
 from hybridrec.saving import configured
+from hybridrec.views.feature import dropped
 from hybridrec.views.noise import noisy_rows
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class DiffRec(nn.Module):
         x = self.rows(history)
         t, fair = self.diffusion.draw(len(batch.user))
         signal, noise = self.diffusion.levels(t)
-        kept = F.dropout(x * signal[history.rows], self.dropout)
+        kept = dropped(x * signal[history.rows], self.dropout, history)
         u = noisy_rows(model.read, history.offset, history.item, kept, noise * (1 - self.dropout) ** -0.5)
         error = catalogue_squared_error(model.between(u, t), model.write, history.offset, history.item, x)
         loss = self.diffusion.weights(t) * error / len(model.write)

@@ -1,4 +1,8 @@
-"""Natural pairs: the two views of one node are each other's positive, the other nodes of the batch the negatives."""
+"""Natural pairs: the two views of one node are each other's positive, the other nodes of the batch the negatives.
+
+Under several processes the batch is that of all of them. Nodes met by several count once, and are dealt out evenly: each
+process compares its share of them, and ``over`` sees to it that what ``fit`` averages over processes is the mean over all.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +14,32 @@ from torch import Tensor
 
 
 class Contrast(NamedTuple):
-    """What a contrastive loss compares: ``anchor`` (B, D), ``candidates`` (M, D), ``target`` (B,) where the positives stand."""
+    """What a contrastive loss compares: ``anchor`` (B, D), ``candidates`` (M, D), ``target`` (B,) where the positives stand.
+
+    ``over`` is what the sum over anchors is divided by: B for one process. For several, of which ``fit`` weighs each by its
+    share of the rows, it is the number of all their anchors times that share.
+    """
 
     anchor: Tensor
     candidates: Tensor
     target: Tensor
+    over: float
 
 
 def natural(one: Tensor, two: Tensor, index: Tensor) -> Contrast:
-    """Rows ``index`` of two views of the same nodes, each node once; candidates are those of all processes, with gradient.
+    """Rows ``index`` of two views of the same nodes, each node once; candidates are the nodes of all processes.
 
-    Shapes: ``one`` and ``two`` (N, D), ``index`` (n,) with repeats; returns B <= n anchors, M >= B candidates.
+    Shapes: ``one`` and ``two`` (N, D), ``index`` (n,) with repeats; returns B <= n anchors, M >= B candidates. Every process
+    has all rows of both views: only the names of nodes travel, and gradients reach the candidates without being sent.
     """
-    node = index.unique()
-    everywhere, candidates = gather(node, two[node])
-    # A node drawn by several processes is one candidate: its own copy elsewhere must not count as a negative.
-    known, inverse = everywhere.unique(return_inverse=True)
-    place = torch.arange(len(everywhere), device=inverse.device)
-    first = torch.full_like(known, len(everywhere)).scatter_reduce_(0, inverse, place, "amin")
-    return Contrast(one[node], candidates[first], torch.searchsorted(known, node))
+    nodes, mine, over = dealt(index)
+    return Contrast(one[nodes[mine]], two[nodes], mine, over)
 
 
 def paired(one: Tensor, two: Tensor) -> Contrast:
-    """Rows of two views that stand beside one another, in this process: anchors (B, D), candidates (B, D)."""
-    return Contrast(one, two, torch.arange(len(one), device=one.device))
+    """Rows of two views that stand beside one another: anchors (B, D); the candidates (M, D) are those of all processes."""
+    candidates, start = gather(two)
+    return Contrast(one, candidates, torch.arange(start, start + len(one), device=one.device), len(one))
 
 
 class Doubled(NamedTuple):
@@ -54,46 +60,46 @@ def doubled(one: Tensor, two: Tensor, label: Tensor | None = None) -> Doubled:
     SimCLR, Chen et al. 2020, arXiv 2002.05709, algorithm 1. A row is no candidate for itself; with ``label`` (B,) rows of one
     label are none for each other either, but for the two views of one row.
     """
-    mine = _rank()
-    ranks, first = gather(torch.full((len(one),), mine, device=one.device), one)
-    place = (ranks == mine).nonzero().flatten()
-    labels, second = gather(torch.arange(len(one), device=one.device) if label is None else label, two)
-    target = torch.cat([place + len(ranks), place])
-    if label is None:  # every row of every process is one of its own
-        labels = torch.arange(len(ranks), device=one.device)
+    first, start = gather(one)
+    place = torch.arange(start, start + len(one), device=one.device)
+    # Without labels every row of every process is one of its own.
+    labels = torch.arange(len(first), device=one.device) if label is None else gather(label)[0]
+    target = torch.cat([place + len(first), place])
     apart = labels[place].repeat(2).unsqueeze(1) != labels.repeat(2)
     apart[torch.arange(len(target), device=one.device), target] = True
-    return Doubled(torch.cat([one, two]), torch.cat([first, second]), target, apart)
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return Doubled(torch.cat([one, two]), torch.cat([first, gather(two)[0]]), target, apart)
 
 
 def against_all(one: Tensor, two: Tensor, index: Tensor) -> Contrast:
     """Rows ``index`` of view ``one``, each node once, against every node of view ``two``: B <= n anchors, M = N."""
-    node = index.unique()
-    return Contrast(one[node], two, node)
+    nodes, mine, over = dealt(index)
+    return Contrast(one[nodes[mine]], two, nodes[mine], over)
 
 
-def gather(index: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """``index`` (n,) and rows ``x`` (n, D) of all processes, one after the other; gradients find their way back."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return index, x
-    sizes = [torch.zeros(1, dtype=torch.int64, device=index.device) for _ in range(dist.get_world_size())]
-    dist.all_gather(sizes, torch.tensor([len(index)], device=index.device))
+def dealt(index: Tensor) -> tuple[Tensor, Tensor, float]:
+    """The nodes (M,) in ``index`` (n,) of all processes, each once, which of them (B,) this process compares, and ``over``."""
+    everywhere, _ = gather(index)
+    nodes = everywhere.unique()
+    rank, world = (dist.get_rank(), dist.get_world_size()) if _several() else (0, 1)
+    mine = torch.arange(rank, len(nodes), world, device=nodes.device)
+    return nodes, mine, len(nodes) * len(index) / max(1, len(everywhere))
+
+
+def gather(x: Tensor) -> tuple[Tensor, int]:
+    """Rows ``x`` (n, ...) of all processes, one after the other, and where this one's begin; gradients find their way back."""
+    if not _several():
+        return x, 0
+    sizes = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, torch.tensor([len(x)], device=x.device))
     counts = [int(n) for n in sizes]
     width = max(counts)
-    everywhere = _all(torch.cat([index, index.new_zeros(width - len(index))]))
     rows = _Gather.apply(torch.cat([x, x.new_zeros(width - len(x), *x.shape[1:])]))
-    kept = torch.cat([torch.arange(n, device=index.device) + rank * width for rank, n in enumerate(counts)])
-    return everywhere[kept], rows[kept]
+    kept = torch.cat([torch.arange(n, device=x.device) + rank * width for rank, n in enumerate(counts)])
+    return rows[kept], sum(counts[: dist.get_rank()])
 
 
-def _all(x: Tensor) -> Tensor:
-    parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, x.contiguous())
-    return torch.cat(parts)
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class _Gather(torch.autograd.Function):
@@ -102,7 +108,9 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.rows = len(x)
-        return _all(x)
+        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybridrec.pairs.natural import Contrast
+from hybridrec.pairs.natural import Contrast, dealt
 
 SCORES = 1 << 22  # similarities held at once
 
@@ -64,5 +64,5 @@ def nearest_prototype(x: Tensor, centroids: Tensor) -> Tensor:
 
 def prototypical(x: Tensor, index: Tensor, centroids: Tensor, belongs: Tensor) -> Contrast:
     """Rows ``index`` of ``x`` (N, D), each node once, with the prototype they belong to against all prototypes (k, D)."""
-    node = index.unique()
-    return Contrast(x[node], centroids, belongs[node])
+    nodes, mine, over = dealt(index)
+    return Contrast(x[nodes[mine]], centroids, belongs[nodes[mine]], over)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hybridrec.average import Average
 from hybridrec.saving import describe
+from hybridrec.shares import sharing
 from hybridrec.training.failure import explained, keep_batch
 from hybridrec.training.folder import Checkpoints
 from hybridrec.training.keeper import Keeper, everywhere, largest
@@ -185,13 +186,15 @@ class Run:
                 self.rest_between_steps()
             # Gradients are averaged over processes; weighted by the rows each has, the average is that of the whole batch.
             rows = len(batch[0])
-            share = rows * accelerator.num_processes / self.sampler.size(step)
+            whole = self.sampler.size(step)
+            share = rows * accelerator.num_processes / whole
             if self.keeper:
                 self.drawn = random_state(accelerator.device)
+            where = f"epoch {epoch + 1}, step {step + 1}"
             said: dict[str, Tensor] = {}
             for player, optimizer in self.optimizers.items():
-                with explained(f"epoch {epoch + 1}, step {step + 1}", LESS):
-                    terms = self.turn(player, optimizer, batch, share, f"epoch {epoch + 1}, step {step + 1}")
+                with explained(where, LESS), sharing(accelerator.process_index, accelerator.num_processes, whole):
+                    terms = self.turn(player, optimizer, batch, share, where)
                 said |= terms
                 for name, value in terms.items():
                     self.totals[name] = self.totals.get(name, 0) + value.detach() * rows

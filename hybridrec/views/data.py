@@ -8,6 +8,7 @@ from torch import Tensor
 from hybridrec.data.batches import Histories
 from hybridrec.graph import Graph
 from hybridrec.saving import configured
+from hybridrec.shares import of_entries
 
 
 def _kept(n: int, keep: float, device: torch.device) -> Tensor:
@@ -61,6 +62,6 @@ class RowMask:
         self.keep = keep
 
     def __call__(self, x: Histories) -> Histories:
-        kept = _kept(len(x.item), self.keep, x.item.device)
+        kept = of_entries(lambda n: _kept(n, self.keep, x.item.device), x)
         ends = torch.cat([x.offset.new_zeros(1), kept.cumsum(0)])
         return Histories(ends[x.offset], x.item[kept], None if x.time is None else x.time[kept])

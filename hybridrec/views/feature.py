@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hybridrec.data.batches import Histories
 from hybridrec.saving import configured
+from hybridrec.shares import of_entries
 
 
 @configured
@@ -34,6 +36,11 @@ class Dropout:
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.rate)
+
+
+def dropped(x: Tensor, rate: float, history: Histories) -> Tensor:
+    """``Dropout`` of values (n,) of the entries of a batch's histories: the same entries whatever processes share the batch."""
+    return x * of_entries(lambda n: F.dropout(torch.ones(n, device=x.device), rate), history)
 
 
 @configured

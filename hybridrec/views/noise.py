@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hybridrec.shares import of_rows
+
 ROUNDING = 1e-6  # of the Gram matrix's trace, added to its diagonal: float32 sums may leave it a little below zero
 
 
@@ -30,10 +32,14 @@ def noisy_rows(
     ``gram`` (D, D) is ``W'W`` if the caller has it. Returns (B, D). Only ``weight`` gets a gradient.
     """
     if len(weight) <= weight.shape[1]:
-        dense = torch.randn(len(scale), len(weight), device=weight.device, dtype=weight.dtype) @ weight
+        dense = _normal(len(scale), len(weight), weight) @ weight
         clean = F.embedding_bag(item, weight, offset, mode="sum", per_sample_weights=value, include_last_offset=True)
         return clean + scale.unsqueeze(1) * dense
     return _NoisyRows.apply(weight, offset, item, value, scale, gram)
+
+
+def _normal(rows: int, width: int, like: Tensor) -> Tensor:
+    return of_rows(lambda n: torch.randn(n, width, device=like.device, dtype=like.dtype), rows)
 
 
 class _NoisyRows(torch.autograd.Function):
@@ -45,7 +51,7 @@ class _NoisyRows(torch.autograd.Function):
         g = (weight.T @ weight if gram is None else gram).double()
         g.diagonal().add_(ROUNDING * g.diagonal().sum())
         factor = torch.linalg.cholesky(g).to(weight.dtype)
-        u = torch.randn(len(scale), len(g), device=weight.device, dtype=weight.dtype)
+        u = _normal(len(scale), len(g), weight)
         ctx.save_for_backward(weight, offset, item, value, scale, factor, u)
         clean = F.embedding_bag(item, weight, offset, mode="sum", per_sample_weights=value, include_last_offset=True)
         return torch.addcmul(clean, scale.unsqueeze(1), u @ factor.T)  # (B, D)

@@ -41,12 +41,15 @@ OVERLAP = [[0, 4, 6], [6, 2, 4]]
 def _process(rank, port, shares, queue):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    one, two = views()
-    pairs = natural(one, two, tensor(shares[rank]))
-    loss = info_nce(pairs, 0.2) * len(pairs.anchor)
-    loss.backward()
-    agrees = bool(torch.equal(pairs.candidates[pairs.target], two[tensor(shares[rank]).unique()]))
-    queue.put((rank, loss.item(), one.grad.tolist(), two.grad.tolist(), len(pairs.candidates), agrees))
+    mine, size = tensor(shares[rank]), sum(map(len, shares))
+    found = []
+    for pair in (lambda one, two: natural(one, two, mine), lambda one, two: paired(one[mine], two[mine])):
+        one, two = views()
+        pairs = pair(one, two)
+        loss = info_nce(pairs, 0.2) * len(mine) / size  # as fit weighs it, and divides by the number of processes
+        loss.backward()
+        found.append((loss.item(), one.grad.tolist(), two.grad.tolist(), len(pairs.candidates), len(pairs.anchor)))
+    queue.put((rank, found))
     dist.barrier()
     dist.destroy_process_group()
 
@@ -64,18 +67,19 @@ def test_two_processes_contrast_as_one_does_and_gradients_find_their_way_back(sh
     found = sorted(queue.get() for _ in workers)
     for w in workers:
         w.join()
-    one, two = views()
-    everything = tensor([n for share in shares for n in share]).unique()
-    # Every process's anchors against the union of all nodes, summed.
-    loss = sum(
-        info_nce((one[n], two[everything], torch.searchsorted(everything, n)), 0.2) * len(n)
-        for n in (tensor(s).unique() for s in shares)
-    )
-    loss.backward()
-    assert all(f[4] == len(everything) for f in found) and all(f[5] for f in found)
-    torch.testing.assert_close(tensor(found[0][1] + found[1][1]), loss.detach())
-    torch.testing.assert_close(tensor(found[0][2]) + tensor(found[1][2]), one.grad)
-    torch.testing.assert_close(tensor(found[0][3]) + tensor(found[1][3]), two.grad)
+    everything = tensor([n for share in shares for n in share])
+    for which, pair in enumerate(
+        (lambda one, two: natural(one, two, everything), lambda a, b: paired(a[everything], b[everything]))
+    ):
+        one, two = views()
+        pairs = pair(one, two)
+        loss = info_nce(pairs, 0.2)
+        loss.backward()
+        first, second = (f[1][which] for f in found)
+        assert first[3] == second[3] == len(pairs.candidates) and first[4] + second[4] == len(pairs.anchor)
+        torch.testing.assert_close(tensor(first[0] + second[0]), loss.detach())
+        torch.testing.assert_close(tensor(first[1]) + tensor(second[1]), one.grad)
+        torch.testing.assert_close(tensor(first[2]) + tensor(second[2]), two.grad)
 
 
 def test_doubled_sets_each_row_against_its_other_view_and_all_other_rows():

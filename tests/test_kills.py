@@ -31,3 +31,13 @@ def test_twenty_five_kills_change_nothing():
     assert found["kills"] == 25 and found["runs"] >= 7
     assert found["in_write"] >= 3 and found["left_alone_and_ended"] >= 1
     assert found["different"] == 0 and found["hung"] == 0
+
+
+def test_a_lost_process_ends_the_other_with_a_clear_message_and_sigterm_to_one_stops_both():
+    command = [sys.executable, str(WORKER.parent / "lost.py")]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    killed, silent, stopped = map(json.loads, done.stdout.splitlines()[-3:])
+    for case in (killed, silent):
+        assert case["codes"] == [3, -9] and "another process of this run was lost or did not answer" in case["said"][0]
+    assert stopped["codes"] == [143, 143] and "SIGTERM: stopped" in stopped["said"][0]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hybridrec.errors import HybridrecError
 from hybridrec.training.folder import read_part, write_part
 from hybridrec.training.record import TrainingError
 from hybridrec.training.state import Changes, set_random_state
@@ -25,7 +26,7 @@ def explained(where: str, remedy: str) -> Iterator[None]:
     """Say in one TrainingError what an exhausted memory or a lost process means, and the ``remedy`` for the memory."""
     try:
         yield
-    except TrainingError:
+    except HybridrecError:
         raise
     except (RuntimeError, MemoryError) as e:
         text = str(e).lower()

@@ -136,7 +136,8 @@ class Run:
         )
         with noting, bar:
             while not at.finished:
-                line = self.epoch(at.epoch, watch, bar)
+                with explained(f"epoch {at.epoch + 1}", LESS):
+                    line = self.epoch(at.epoch, watch, bar)
                 at.epoch, at.step = at.epoch + 1, 0
                 record.epochs = at.epoch
                 if validate and (at.epoch % every == 0 or at.epoch == epochs):
@@ -147,7 +148,8 @@ class Run:
                 if track:
                     accelerator.log({k: v for k, v in line.items() if k != "epoch"}, step=at.epoch)
                 at.finished = at.epoch == epochs or (patience is not None and at.waited >= patience)
-                self.rest(line.get("valid"))
+                with explained(f"the end of epoch {at.epoch}", LESS):
+                    self.rest(line.get("valid"))
         if track:
             accelerator.end_training()
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)

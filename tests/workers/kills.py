@@ -89,6 +89,8 @@ def start(name: str, world: int, folder: Path | None, out: Path) -> list[int]:
             except HybridrecError as e:
                 print(f"error: {e}", flush=True)
                 status = 3
+            except SystemExit as e:
+                status = int(e.code or 0)
             finally:
                 sys.stdout.flush()
                 os._exit(status)

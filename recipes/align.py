@@ -65,6 +65,9 @@ class Arguments:
     batch_size: int = field(default=128, metadata={"help": "items of a step, all processes together"})
     lr: float = field(default=3e-3, metadata={"help": "learning rate of the adapter"})
     average: float = field(default=0.9, metadata={"help": "decay of the moving average of the weights"})
+    checkpoint: str | None = field(
+        default=None, metadata={"help": "folder: an interrupted run goes on from what it finds there"}
+    )
 
 
 def main() -> None:
@@ -121,6 +124,7 @@ def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dic
             validate=lambda m: judge(Few(m, data.cold("valid")) if args.cold else m, "valid").metrics["ndcg@20"],
             seed=seed,
             accelerator=accelerator,
+            checkpoint=args.checkpoint and Path(args.checkpoint, f"{seed}-{'texts' if order is straight else 'shuffled'}"),
         )
         return method, start
 

@@ -46,7 +46,7 @@ ARGUMENTS: dict[str, dict] = {
 ROWS = ("MultVAE", "RecVAE", "CDAE", "CFGAN")  # fed rows of users, 512 at a time
 
 
-def run(data: hr.Dataset, name: str, seed: int, epochs: int, every: int, patience: int) -> dict:
+def run(data: hr.Dataset, name: str, seed: int, epochs: int, every: int, patience: int, checkpoint: Path | None) -> dict:
     """Train ``name`` and judge it by both protocols."""
     torch.manual_seed(seed)
     method = getattr(hr, name)(data, **ARGUMENTS[name])
@@ -59,6 +59,7 @@ def run(data: hr.Dataset, name: str, seed: int, epochs: int, every: int, patienc
         metric="recall@20",
         patience=patience,
         seed=seed,
+        checkpoint=checkpoint,
     )
     judged = {protocol.name: hr.evaluate(method, data, protocol=protocol) for protocol in (FULL, TRAIN_MASK)}
     for protocol, result in judged.items():
@@ -79,6 +80,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=5, help="epochs between validations")
     parser.add_argument("--patience", type=int, default=5, help="validations without improvement before it stops")
     parser.add_argument("--out", type=Path, default=Path("recipes/results/general"), help="folder of results")
+    parser.add_argument("--checkpoint", type=Path, help="folder: an interrupted run goes on from what it finds there")
     args = parser.parse_args()
     if args.list:
         print(json.dumps(ARGUMENTS, indent=2))
@@ -94,7 +96,8 @@ def main() -> None:
             if path.exists():
                 print(f"{path} is there; delete it to run again")
                 continue
-            result = run(data, name, seed, args.epochs, args.every, args.patience)
+            kept = args.checkpoint and args.checkpoint / path.stem
+            result = run(data, name, seed, args.epochs, args.every, args.patience, kept)
             path.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -42,7 +42,7 @@ def falling(optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
 
 RECENCY = Recency(0.7)
 SEQUENCE = {"batch_size": 128, "lr": 1e-3, "epochs": 100, "every": 5, "patience": 2}
-TIED = {"batch_size": 128, "lr": 2e-3, "epochs": 8, "every": 2, "patience": None, "schedule": falling}
+TIED = {"batch_size": 128, "lr": 3e-3, "epochs": 5, "every": 5, "patience": None, "schedule": falling}
 ROWS: dict[str, Row] = {
     "Popularity": Row("Popularity", {}, {}),
     "EASE": Row("EASE", {"ridge": 100.0}, {}),
@@ -54,12 +54,14 @@ ROWS: dict[str, Row] = {
     "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, SEQUENCE),
     "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
     "BERT4Rec": Row("BERT4Rec", {"dropout": 0.3}, SEQUENCE),
-    "TiedSASRec": Row("TiedSASRec", {}, TIED),
-    "TiedSASRec-no-text": Row("TiedSASRec", {"modality": None}, TIED),
+    "TiedSASRec": Row("TiedSASRec", {"candidates": 2048}, TIED),
+    "TiedSASRec-no-text": Row("TiedSASRec", {"modality": None, "candidates": 2048}, TIED),
 }
 
 
-def run(folder: str, name: str, seed: int, final: bool, out: Path, changes: dict[str, Any]) -> dict[str, Any]:
+def run(
+    folder: str, name: str, seed: int, final: bool, out: Path, save: Path | None, changes: dict[str, Any]
+) -> dict[str, Any]:
     """Train row ``name`` and judge it on valid and test; the passports."""
     data = hr.load(folder, split=LeaveOneOut(valid=not final))
     row = ROWS[name]
@@ -76,8 +78,8 @@ def run(folder: str, name: str, seed: int, final: bool, out: Path, changes: dict
     for part, result in judged.items():
         line = ", ".join(f"{k} {result.metrics[k]:.4f}" for k in ("recall@10", "ndcg@10", "recall@20", "ndcg@20"))
         print(f"{name}, seed {seed}, {part}{', final' if final else ''}: {line}", flush=True)
-    if row.training:
-        save_method(method, Path("runs/sequential") / f"{data.name}-{name}-{seed}{'-final' if final else ''}", data.schema)
+    if save is not None:
+        save_method(method, save / f"{data.name}-{name}-{seed}{'-final' if final else ''}", data.schema)
     return {part: result.passport for part, result in judged.items()}
 
 
@@ -91,6 +93,7 @@ def main() -> None:
     parser.add_argument("--final", action="store_true", help="train on everything before the last item, after a run without")
     parser.add_argument("--epochs", type=int, help="at most; what the row says if none")
     parser.add_argument("--out", type=Path, default=Path("recipes/results/sequential"), help="folder of results")
+    parser.add_argument("--save", type=Path, help="folder for the trained methods; they are not kept if none")
     args = parser.parse_args()
     if args.list:
         for name, row in ROWS.items():
@@ -106,7 +109,7 @@ def main() -> None:
             if path.exists():
                 print(f"{path} is there; delete it to run again")
                 continue
-            passports = run(args.data, name, seed, args.final, args.out, changes)
+            passports = run(args.data, name, seed, args.final, args.out, args.save, changes)
             path.write_text(json.dumps(passports, indent=1) + "\n", encoding="utf-8")
 
 

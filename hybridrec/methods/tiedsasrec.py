@@ -15,7 +15,7 @@ from hybridrec.data.batches import Histories, Query, Rows
 from hybridrec.data.sequences import HistorySampler, kept, mean_length, newest, prepended, readable, shifted
 from hybridrec.encoders.sequence import Layout, Transformer, decayed
 from hybridrec.encoders.tied import TiedItems
-from hybridrec.losses.softmax import catalogue_cross_entropy
+from hybridrec.losses.softmax import catalogue_cross_entropy, sampled_cross_entropy
 from hybridrec.memo import Memo
 from hybridrec.saving import configured
 
@@ -41,7 +41,8 @@ class TiedSASRec(nn.Module):
 
     Every history begins with a start entry: an empty one has what others began with. Of a history longer than ``window``
     the last ``window - 1`` entries are read; an item without training rows is read by its text. With ``modality=None`` items
-    have their free parts alone. Raises DataError where the data have rows and not the ``modality``.
+    have their free parts alone. ``candidates`` is how many items the softmax draws for a batch: all of them if None.
+    Raises DataError where the data have rows and not the ``modality``.
     """
 
     met: Tensor
@@ -64,6 +65,7 @@ class TiedSASRec(nn.Module):
         cold: float = 0.1,
         words: str | None = None,
         vocabulary: int = 16384,
+        candidates: int | None = None,
         stride: int | None = None,
     ) -> None:
         super().__init__()
@@ -75,7 +77,7 @@ class TiedSASRec(nn.Module):
         self.outward = nn.Linear(dim, dim)
         nn.init.normal_(self.outward.weight, std=1e-3)
         nn.init.zeros_(self.outward.bias)
-        self.temperature, self.drop, self.cold = temperature, drop, cold
+        self.temperature, self.drop, self.cold, self.candidates = temperature, drop, cold, candidates
         self.window, self.length = window, mean_length(data, window)
         self.sampler = partial(HistorySampler, window=window, stride=stride)
         self._memo = Memo()
@@ -93,17 +95,17 @@ class TiedSASRec(nn.Module):
         other.items.adopt(self.items, data)
         return other.eval()
 
-    def vectors(self) -> Tensor:
-        """Item vectors of length 1 (I, D); without the free part those that were never trained on, or are forgotten now."""
+    def vectors(self, items: Tensor | None = None) -> Tensor:
+        """Vectors of length 1 of ``items`` (n,), or of all; without the free part those never trained on, or forgotten now."""
         if not self.items.textual:
-            return self.items()
-        cold = ~self.met
+            return self.items(None, items)
+        cold = ~(self.met if items is None else self.met[items])
         if self.training:
             cold = cold | (torch.rand(len(cold), device=cold.device) < self.cold)
-        return self.items(cold)
+        return self.items(cold, items)
 
     def read(self, history: Histories, vectors: Tensor) -> Tensor:
-        """User vectors of length 1 (n, D) at each entry of ``history``, whose positions count the start as item I."""
+        """User vectors of length 1 (n, D) at each entry of ``history``: rows of ``vectors``, the start one behind them."""
         x = torch.cat([vectors, self.start])[history.item]
         mean = decayed(Layout(history), x, torch.sigmoid(self.decay))
         # The transformer reads vectors whose entries are of size 1.
@@ -111,14 +113,21 @@ class TiedSASRec(nn.Module):
 
     def forward(self, batch: Rows) -> dict[str, Tensor]:
         """Term ``next`` of a batch of windows."""
-        history, device = batch.history, batch.user.device
-        vectors = self.vectors()
-        read = shifted(history, len(vectors))
-        stays = (torch.rand(len(read.item), device=device) >= self.drop) | (read.item == len(vectors))
+        history, count = batch.history, len(self.met)
+        read = shifted(history, count)
+        stays = (torch.rand(len(read.item), device=read.item.device) >= self.drop) | (read.item == count)
         # Where an entry is left out, nothing is asked at it either: what was to be told there is told elsewhere.
-        u = self.read(kept(read, stays), vectors)
-        target = history.item[stays]
-        loss = catalogue_cross_entropy(u / self.temperature, vectors, target)
+        read, target = kept(read, stays), history.item[stays]
+        if self.candidates is None or self.candidates >= count:
+            vectors = self.vectors()
+            loss = catalogue_cross_entropy(self.read(read, vectors) / self.temperature, vectors, target)
+        else:
+            drawn = torch.randint(count, (self.candidates,), device=target.device)
+            at, place = torch.cat([drawn, target, read.item.clamp(max=count - 1)]).unique(return_inverse=True)
+            drawn, target, item = place.split([self.candidates, len(target), len(target)])
+            vectors = self.vectors(at)
+            known = read._replace(item=torch.where(read.item == count, len(at), item))
+            loss = sampled_cross_entropy(self.read(known, vectors) / self.temperature, vectors, target, drawn, count)
         # Every entry weighs the same, whichever batch or process it is in.
         return {"next": loss * (len(target) / len(batch.user) / self.length)}
 

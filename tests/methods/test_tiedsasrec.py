@@ -65,6 +65,16 @@ def test_long_and_empty_histories_have_answers(data):
     torch.testing.assert_close(scores[1], scores[2])
 
 
+def test_with_all_items_as_candidates_or_some_the_loss_is_about_the_same(data):
+    method = small(data, dropout=0.0, drop=0.0, cold=0.0).train()
+    batch = next(iter(method.sampler(data, batch_size=64, seed=0).epoch(0)))
+    whole = method(batch)["next"]
+    method.candidates = 39
+    torch.manual_seed(0)
+    drawn = torch.stack([method(batch)["next"] for _ in range(200)])
+    assert abs(drawn.mean() - whole) < 0.05 * whole and drawn.std() > 0
+
+
 def test_an_item_never_trained_on_has_no_free_part(data):
     method = small(replace(data, relations={"interact": data.train.keep(data.train.index[1] != 8)}))
     text = method.items.of_text(data.features["item"]["text"].values)

@@ -5,12 +5,17 @@ has them: torch's TransformerEncoder, left-out positions masked, the loss at the
 softmax at the last item alone) or over the masked positions (BERT4Rec, logits at every position). Width, depth, heads,
 window and batch are the same. Histories are as short as Amazon's: geometric with a mean of 9, from 3 to the window.
 
+Where RecBole can be imported (1.2.1: pip install --no-deps --target FOLDER recbole colorlog, PYTHONPATH=FOLDER) its own
+SASRec and BERT4Rec are fed the same padded batches. Its SASRec learns one target a sequence, ours every entry of it.
+
     python tests/benchmarks/bench_sequence.py            # sequences a second, then memory
     python tests/benchmarks/bench_sequence.py --memory   # the softmax over 1,000,000 items at batch 128 x length 50, width 64
 """
 
 import argparse
+import importlib.util
 import time
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +26,7 @@ from hybridrec.evaluation.passport import peak_memory
 from hybridrec.losses.softmax import catalogue_cross_entropy
 from hybridrec.methods.bert4rec import BERT4Rec
 from hybridrec.methods.sasrec import SASRec
-from hybridrec.objectives import BinaryCrossEntropy
+from hybridrec.objectives import BinaryCrossEntropy, FullSoftmax
 
 ITEMS, DIM, WINDOW, BATCH = 12_000, 64, 50, 128
 
@@ -69,9 +74,38 @@ class Padded(nn.Module):
             own = (z * self.items(target)).sum(2)
             other = (z * self.items(negative)).sum(2)
             return (F.softplus(-own) + F.softplus(other))[target != ITEMS].mean()
-        hidden = (torch.rand(item.shape) < 0.4) & (item != ITEMS)
+        hidden = (torch.rand(item.shape) < 0.2) & (item != ITEMS)
         logits = self.read(item.masked_fill(hidden, ITEMS + 1)) @ self.items.weight[:ITEMS].T  # (B, T, I)
         return F.cross_entropy(logits[hidden], item[hidden])
+
+
+class RecBole(nn.Module):
+    """A model of RecBole over padded batches: item 0 is its padding, items count from 1."""
+
+    def __init__(self, name, loss):
+        super().__init__()
+        module = importlib.import_module(f"recbole.model.sequential_recommender.{name.lower()}")
+        config = {
+            "USER_ID_FIELD": "u", "ITEM_ID_FIELD": "i", "LIST_SUFFIX": "_list", "ITEM_LIST_LENGTH_FIELD": "length",
+            "NEG_PREFIX": "neg_", "MAX_ITEM_LIST_LENGTH": WINDOW, "device": "cpu", "n_layers": 2, "n_heads": 2,
+            "hidden_size": DIM, "inner_size": 4 * DIM, "hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2,
+            "hidden_act": "gelu", "layer_norm_eps": 1e-12, "initializer_range": 0.02, "loss_type": loss, "mask_ratio": 0.2,
+            "MASK_ITEM_SEQ": "mask_seq", "POS_ITEMS": "pos", "NEG_ITEMS": "neg", "MASK_INDEX": "mask_index",
+        }  # fmt: skip
+        self.model = getattr(module, name)(config, SimpleNamespace(num=lambda field: ITEMS + 1))
+
+    def forward(self, batch):
+        item = padded(batch.history, -1) + 1
+        item = item.gather(1, (torch.arange(WINDOW) + (item == 0).sum(1, keepdim=True)) % WINDOW)  # padding behind
+        length, rows = batch.history.lengths, torch.arange(len(item))
+        last = item[rows, length - 1]
+        read = item.index_put((rows, length - 1), torch.zeros_like(last))
+        # Its transform masks a fifth of the window, and fills up with places 0, which are not counted.
+        chosen = (torch.rand(item.shape) < 0.2) & (item > 0)
+        place = (chosen * torch.arange(WINDOW)).topk(WINDOW // 5).values
+        told = {"i_list": read, "length": length - 1, "i": last, "neg_i": torch.randint(1, ITEMS, last.shape)}
+        told |= {"mask_seq": item.masked_fill(chosen, ITEMS + 1), "mask_index": place, "pos": item.gather(1, place)}
+        return self.model.calculate_loss({**told, "neg": told["pos"]})
 
 
 def rate(model, data, steps):
@@ -117,12 +151,21 @@ def main():
         mean = data.histories().lengths.float().mean()
         print(f"{BATCH} sequences a batch, mean length {mean:.1f}, window {WINDOW}, width {DIM}, {ITEMS:,} items")
         pairs = {
-            "SASRec, BCE": (SASRec(data, DIM, objective=BinaryCrossEntropy()), Padded(causal=True)),
-            "BERT4Rec": (BERT4Rec(data, DIM), Padded(causal=False)),
+            "SASRec, BCE": (SASRec(data, DIM, objective=BinaryCrossEntropy()), {"padded": Padded(causal=True)}),
+            "SASRec, full": (SASRec(data, DIM, objective=FullSoftmax()), {}),
+            "BERT4Rec": (BERT4Rec(data, DIM, mask=0.2), {"padded": Padded(causal=False)}),
         }
-        for name, (ours, plain) in pairs.items():
-            fast, slow = rate(ours, data, args.steps), rate(plain, data, args.steps if name[0] == "S" else 3)
-            print(f"{name:<12} {fast:8.0f} sequences/s, padded {slow:8.0f}: {fast / slow:.1f} times")
+        if importlib.util.find_spec("recbole"):
+            for (_, plain), arguments in zip(
+                pairs.values(), [("SASRec", "BPR"), ("SASRec", "CE"), ("BERT4Rec", "CE")], strict=True
+            ):
+                plain[f"RecBole {arguments[1]}"] = RecBole(*arguments)
+        for name, (ours, others) in pairs.items():
+            fast = rate(ours, data, args.steps)
+            print(f"{name:<13}{fast:8.0f} sequences/s", flush=True)
+            for other, model in others.items():
+                slow = rate(model, data, args.steps)
+                print(f"  {other:<11}{slow:8.0f}: ours {fast / slow:.1f} times", flush=True)
     peak, seconds = memory(args.items, args.rows)
     print(f"softmax over {args.items:,} items at {args.rows:,} outputs: peak {peak / 2**30:.2f} GiB, {seconds:.0f} s")
 

@@ -1,16 +1,17 @@
-"""Score a data set that was never trained on, by text alone: its catalogue and its users are both new.
+"""Score data sets that were never trained on, by text alone: their catalogues and their users are both new.
 
-    python recipes/denoise.py SOURCE --final ...                       # leaves a Hybrid in runs/denoise/SOURCE-test
-    python recipes/zeroshot.py TARGET --sources runs/denoise/SOURCE-test
+    python recipes/zeroshot.py --targets TARGET ... --sources SOURCE ...
 
-TARGET has its own split and `features_text.npy`, `features_words.npy`. Beside popularity, the nearest items by frozen text,
-and the same Hybrid trained on TARGET alone.
+All are folders with `features_text.npy` and `features_words.npy`; a target has its own split. On every source a Hybrid is
+trained, half of the items known by their text alone in each batch; or a source is a Hybrid saved before. Beside popularity, the
+nearest items by frozen text, their sum with the zero-shot scores, and the same Hybrid trained on the target alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from arguments import parse, run
@@ -19,44 +20,93 @@ from leads import table, write
 
 import hybridrec as hr
 from hybridrec.baselines.content import HistoryMean
+from hybridrec.data.batches import Query
+from hybridrec.data.split import LeaveOneOut
 from hybridrec.evaluation import Result
-from hybridrec.saving import load_method
+from hybridrec.saving import CONFIG, load_method, save_method
 
 
 @dataclass
 class ZeroShot:
     """Arguments."""
 
-    data: str = field(default="amazon-office", metadata={"help": "folder of the data set to score"})
-    sources: list[str] = field(default_factory=list, metadata={"help": "folders of Hybrids trained on other data sets"})
-    seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "seeds of the one trained on the data set itself"})
-    epochs: int = field(default=20, metadata={"help": "its passes over the users, at most; the best by the valid rows is kept"})
-    dim: int = field(default=192, metadata={"help": "its width"})
-    report: str = field(default="", metadata={"help": "JSON file for every row with its passport"})
+    targets: list[str] = field(default_factory=list, metadata={"help": "folders of the data sets to score"})
+    sources: list[str] = field(default_factory=list, metadata={"help": "folders of data sets to train on, or of saved Hybrids"})
+    seed: int = field(default=0, metadata={"help": "seed of weights and order"})
+    part: str = field(default="test", metadata={"help": "rows of the targets to judge by: test or valid"})
+    cold: float = field(default=0.5, metadata={"help": "chance that an item is known by its text alone in training"})
+    dim: int = field(default=192, metadata={"help": "width of the item vectors"})
+    epochs: int = field(default=3, metadata={"help": "passes over the users of a source"})
+    own_epochs: int = field(
+        default=8, metadata={"help": "passes over the users of a target, at most; the best on valid is kept"}
+    )
+    out: str = field(default="runs/zeroshot", metadata={"help": "folder for the Hybrids trained on sources"})
+    report: str = field(default="", metadata={"help": "folder for a JSON file a target"})
 
 
 def main() -> None:
-    """Judge all rows on the test part."""
-    args = parse(ZeroShot, __doc__, positional="data")
-    data = hr.load(args.data)
-    there = {Path(s).name: load_method(s)[0].transfer(data) for s in args.sources}
-    rows = {f"zero-shot from {name}": method for name, method in there.items()}
-    if len(there) > 1:
-        rows["zero-shot, their sum"] = hr.Blend.of(data, list(there.values()), [1.0] * len(there))
-    popular = hr.Popularity(data)
+    """Train on every source, judge every target."""
+    args = parse(ZeroShot, __doc__)
+    known = {Path(source).name: trained(args, source) for source in args.sources}
+    for target in args.targets:
+        data = hr.load(target)
+        rows, judged = judge(args, data, known)
+        print(f"\n{data.name}:\n{table([rows], judged)}", flush=True)
+        if args.report:
+            write(Path(args.report) / f"{data.name}-zeroshot.json", [rows], judged)
+
+
+def trained(args: ZeroShot, source: str) -> hr.Hybrid:
+    """The Hybrid of a source."""
+    if (Path(source) / CONFIG).exists():
+        return load_method(source)[0]
+    data = hr.load(source, split=LeaveOneOut(valid=False))
+    torch.manual_seed(args.seed)
+    method = hr.Hybrid(data, dim=args.dim, cold=args.cold)
+    hr.fit(
+        method,
+        data,
+        epochs=args.epochs,
+        batch_size=80,
+        lr=3e-3,
+        schedule=falling,
+        every=args.epochs,
+        patience=None,
+        validate=lambda _: 0.0,
+        seed=args.seed,
+    )
+    save_method(method, Path(args.out) / data.name, data.schema)
+    return method
+
+
+def judge(args: ZeroShot, data: hr.Dataset, known: dict[str, hr.Hybrid]) -> tuple[dict[str, Result], str]:
+    """Every row of a target, and the name of the one that is compared with the others."""
+    popular, near = hr.Popularity(data), HistoryMean(data, data.features[data.target]["text"].values)
     hr.fit(popular, data)
-    rows = {"popularity": popular, "frozen text kNN": HistoryMean(data, data.features[data.target]["text"].values), **rows}
-    fixed = {name: hr.evaluate(method, data) for name, method in rows.items()}
-    runs: list[dict[str, Result]] = []
-    for seed in args.seeds:
-        torch.manual_seed(seed)
-        own = hr.Hybrid(data, dim=args.dim)
-        hr.fit(own, data, epochs=args.epochs, batch_size=80, lr=3e-3, schedule=falling, every=2, patience=3, seed=seed)
-        runs.append({**fixed, "trained on it": hr.evaluate(own, data)})
-    judged = next(name for name in reversed(fixed))
-    print(table(runs, judged))
-    if args.report:
-        write(Path(args.report), runs, judged)
+    rows = {"popularity": hr.evaluate(popular, data, args.part), "frozen text kNN": hr.evaluate(near, data, args.part)}
+    there = {name: method.transfer(data) for name, method in known.items()}
+    for name, method in there.items():
+        rows[f"zero-shot from {name}"] = hr.evaluate(method, data, args.part)
+    judged = f"zero-shot from {'+'.join(there)}"
+    both = Sum([*there.values()])
+    rows[judged] = hr.evaluate(both, data, args.part)
+    rows["the same + frozen text kNN"] = hr.evaluate(Sum([both, near]), data, args.part)
+    torch.manual_seed(args.seed)
+    own = hr.Hybrid(data, dim=args.dim)
+    hr.fit(own, data, epochs=args.own_epochs, batch_size=80, lr=3e-3, schedule=falling, every=2, patience=3, seed=args.seed)
+    return {**rows, "trained on it": hr.evaluate(own, data, args.part)}, judged
+
+
+class Sum:
+    """Standardised scores of methods over one catalogue, added: ``Blend`` of methods that need not be saved."""
+
+    def __init__(self, methods: list[Any]) -> None:
+        self.methods = methods
+
+    def score(self, query: Query) -> torch.Tensor:
+        """Scores of all items: (B, I)."""
+        scores = (method.score(query) for method in self.methods)
+        return torch.stack([torch.nn.functional.layer_norm(s, s.shape[1:]) for s in scores]).sum(0)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ TRAINING: dict[str, dict] = {
     "BERT4Rec": {**ROWS, "lr": 3e-3},
     "SASRec": {**ROWS, "epochs": 20},
     "CL4SRec": {**ROWS, "epochs": 10},
+    "MaskedBranch": {**ROWS, "epochs": 20},
     "DuoRec": {**ROWS, "epochs": 20},
     "ICLRec": {**ROWS, "epochs": 10},
     "TiedSASRec": {**ROWS, "epochs": 20},

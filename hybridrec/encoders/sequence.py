@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -154,6 +156,23 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(TransformerLayer(dim, heads, inner * dim, dropout, causal) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
+
+    def face(self, causal: bool) -> None:
+        """From now on entries read what is not later (``causal``), or the whole row: the weights know no direction."""
+        self.causal = causal
+        for layer in self.modules():
+            if isinstance(layer, TransformerLayer):
+                layer.causal = causal
+
+    @contextmanager
+    def both_ways(self) -> Iterator[None]:
+        """For a while entries read the whole row."""
+        before = self.causal
+        self.face(causal=False)
+        try:
+            yield
+        finally:
+            self.face(before)
 
     def forward(self, history: Histories, x: Tensor) -> Tensor:
         """What is known at each entry: (n, D)."""

@@ -23,6 +23,7 @@ from hybridrec.methods.irgan import IRGAN
 from hybridrec.methods.ldiffrec import LDiffRec
 from hybridrec.methods.lightgcl import LightGCL
 from hybridrec.methods.lightgcn import LightGCN
+from hybridrec.methods.maskedbranch import MaskedBranch
 from hybridrec.methods.multvae import MultVAE
 from hybridrec.methods.ncl import NCL
 from hybridrec.methods.recdcl import RecDCL
@@ -61,6 +62,7 @@ __all__ = [
     "LDiffRec",
     "LightGCL",
     "LightGCN",
+    "MaskedBranch",
     "MultVAE",
     "RecDCL",
     "RecVAE",

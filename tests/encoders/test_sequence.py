@@ -139,3 +139,15 @@ def test_a_row_longer_than_the_window_is_refused():
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="multiple of heads"):
         Transformer(16, heads=3)
+
+
+def test_a_causal_transformer_reads_both_ways_for_a_while():
+    torch.manual_seed(0)
+    encoder = Transformer(16, 2, 2, window=50).eval()
+    other = Transformer(16, 2, 2, window=50, causal=False).eval()
+    other.load_state_dict(encoder.state_dict())
+    history, x = ragged(LENGTHS)
+    causal = encoder(history, x)
+    with encoder.both_ways():
+        torch.testing.assert_close(encoder(history, x), other(history, x))
+    torch.testing.assert_close(encoder(history, x), causal)

@@ -3,8 +3,9 @@
     python recipes/compare.py --data ml-100k --methods Popularity "EASE {ridge: 300}" LightGCN --tuned runs/tuned
 
 A method is a class of hybridrec, with arguments in braces, or a label of --plan: a YAML file after the form of spaces.yaml,
-without ranges. Arguments found by recipes/tune.py are taken from --tuned. A run that ended is a passport and a parquet file of
-users' values in OUT/cells and is never made again; one that failed is told in the report and tried again the next time.
+without ranges; an entry DATA/LABEL is for one data set alone. Arguments found by recipes/tune.py are taken from --tuned. A run
+that ended is a passport and a parquet file of users' values in OUT/cells and is never made again; one that failed is told in
+the report and tried again the next time.
 """
 
 from __future__ import annotations

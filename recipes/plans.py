@@ -45,11 +45,13 @@ class Plan:
 def plans(text: str, data: hr.Dataset, listed: str | None, tuned: str | None, shuffled: Sequence[str]) -> list[Plan]:
     """The method that ``text`` names, and its control where ``shuffled`` names it too.
 
-    ``text`` is a class of hybridrec, with arguments in braces (YAML), or a label of the YAML file ``listed``. ``tuned`` is the
-    folder that recipes/tune.py wrote to. Raises PlanError for an unknown method, and for arguments tuned on other rows.
+    ``text`` is a class of hybridrec, with arguments in braces (YAML), or a label of the YAML file ``listed``, where an entry
+    ``DATA/LABEL`` goes before ``LABEL`` on that data set. ``tuned`` is the folder that recipes/tune.py wrote to. Raises
+    PlanError for an unknown method, and for arguments tuned on other rows.
     """
     label, brace, rest = (x.strip() for x in text.partition("{"))
-    spec, tuning = dict(_listed(listed).get(label) or {}), None
+    known, tuning = _listed(listed), None
+    spec = dict(known.get(f"{data.name}/{label}") or known.get(label) or {})
     file = Path(tuned or "") / data.name / f"{label}.json"
     if brace:
         spec |= {"arguments": _braces(brace + rest, text)}

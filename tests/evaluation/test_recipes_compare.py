@@ -125,6 +125,13 @@ def test_tuned_arguments_carry_their_budget(run, told, tmp_path, recipe):
         run("--methods", "EASE", "--tuned", str(tmp_path / "tuned"))
 
 
+def test_a_plan_may_be_for_one_data_set_alone(run, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("planted/Ridge: {method: EASE, arguments: {ridge: 7.0}}\nRidge: {method: EASE, arguments: {ridge: 1.0}}\n")
+    run("--methods", "Ridge", "--seeds", "0", "--plan", str(plan))
+    assert cells(tmp_path)["Ridge", 0]["method"]["arguments"]["ridge"] == 7.0
+
+
 def test_a_text_method_beside_its_control(run, tmp_path):
     run("--methods", "CEASE {ridge: 1.0, weight: 50.0}", "--shuffled", "CEASE", "--seeds", "0", "1", "--metrics", "ndcg@10")
     found = cells(tmp_path)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from arguments import parse, run
 from leads import table, write
-from torch.optim.lr_scheduler import LambdaLR
+from schedules import falling
 
 import hybridrec as hr
 from hybridrec.data.split import LeaveOneOut
@@ -132,11 +132,6 @@ def trained(args: Denoise, data: hr.Dataset, seed: int, **given: Any) -> hr.Hybr
         seed=seed,
     )
     return method
-
-
-def falling(optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
-    """Up over the first hundred steps, then down to zero in a straight line."""
-    return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100) * max(0.0, 1 - step / steps))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.optim.lr_scheduler import LambdaLR
+from schedules import falling
 
 import hybridrec as hr
 from hybridrec.data.split import LeaveOneOut
@@ -33,11 +33,6 @@ class Row(NamedTuple):
     method: str
     arguments: dict[str, Any]
     training: dict[str, Any]
-
-
-def falling(optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
-    """Up over the first hundred steps, then down to zero in a straight line."""
-    return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100) * max(0.0, 1 - step / steps))
 
 
 RECENCY = Recency(0.7)

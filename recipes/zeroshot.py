@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 from arguments import parse, run
-from denoise import falling
 from leads import table, write
+from schedules import falling
 
 import hybridrec as hr
 from hybridrec.baselines.content import HistoryMean

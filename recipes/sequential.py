@@ -38,6 +38,7 @@ class Row(NamedTuple):
 RECENCY = Recency(0.7)
 SEQUENCE = {"batch_size": 128, "lr": 1e-3, "epochs": 100, "every": 5, "patience": 2}
 TIED = {"batch_size": 128, "lr": 3e-3, "epochs": 5, "every": 5, "patience": None, "schedule": falling}
+CATEGORIES = {"attributes": "s3rec_attributes", "separator": ","}
 ROWS: dict[str, Row] = {
     "Popularity": Row("Popularity", {}, {}),
     "EASE": Row("EASE", {"ridge": 100.0}, {}),
@@ -49,6 +50,8 @@ ROWS: dict[str, Row] = {
     "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, SEQUENCE),
     "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
     "BERT4Rec": Row("BERT4Rec", {"dropout": 0.3}, SEQUENCE),
+    "S3Rec": Row("S3Rec", {**CATEGORIES, "dropout": 0.5, "pretrain": 40}, {**SEQUENCE, "batch_size": 256, "epochs": 200}),
+    "S3Rec-no-pretraining": Row("S3Rec", {**CATEGORIES, "dropout": 0.5, "pretrain": 0}, {**SEQUENCE, "batch_size": 256}),
     "TiedSASRec": Row("TiedSASRec", {"candidates": 2048}, TIED),
     "TiedSASRec-no-text": Row("TiedSASRec", {"modality": None, "candidates": 2048}, TIED),
 }

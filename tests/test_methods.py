@@ -43,6 +43,7 @@ ARGUMENTS: dict[str, dict] = {
     "FlowCF": {"widths": [16]},
     "BERT4Rec": {"dropout": 0.1},
     "DuoRec": {"weight": 0.01},
+    "S3Rec": {"attributes": None, "pretrain": 2},
     "ICLRec": {"intents": 4},
     "TiedSASRec": {"modality": None, "temperature": 0.2},
 }
@@ -53,6 +54,7 @@ TRAINING: dict[str, dict] = {
     "CDAE": ROWS,
     "LDiffRec": ROWS,
     "BERT4Rec": {**ROWS, "lr": 3e-3},
+    "S3Rec": {**ROWS, "epochs": 20},
     "SASRec": {**ROWS, "epochs": 20},
     "CL4SRec": {**ROWS, "epochs": 10},
     "MaskedBranch": {**ROWS, "epochs": 20},

@@ -28,6 +28,7 @@ from hybridrec.methods.multvae import MultVAE
 from hybridrec.methods.ncl import NCL
 from hybridrec.methods.recdcl import RecDCL
 from hybridrec.methods.recvae import RecVAE
+from hybridrec.methods.s3rec import S3Rec
 from hybridrec.methods.sasrec import SASRec
 from hybridrec.methods.selfcf import SelfCF
 from hybridrec.methods.sgl import SGL
@@ -66,6 +67,7 @@ __all__ = [
     "MultVAE",
     "RecDCL",
     "RecVAE",
+    "S3Rec",
     "SASRec",
     "SelfCF",
     "SimGCL",

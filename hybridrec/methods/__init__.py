@@ -23,6 +23,7 @@ from hybridrec.methods.irgan import IRGAN
 from hybridrec.methods.ldiffrec import LDiffRec
 from hybridrec.methods.lightgcl import LightGCL
 from hybridrec.methods.lightgcn import LightGCN
+from hybridrec.methods.maerec import MAERec
 from hybridrec.methods.maskedbranch import MaskedBranch
 from hybridrec.methods.multvae import MultVAE
 from hybridrec.methods.ncl import NCL
@@ -63,6 +64,7 @@ __all__ = [
     "LDiffRec",
     "LightGCL",
     "LightGCN",
+    "MAERec",
     "MaskedBranch",
     "MultVAE",
     "RecDCL",

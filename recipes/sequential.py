@@ -50,6 +50,7 @@ ROWS: dict[str, Row] = {
     "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, SEQUENCE),
     "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
     "BERT4Rec": Row("BERT4Rec", {"dropout": 0.3}, SEQUENCE),
+    "MAERec": Row("MAERec", {"dropout": 0.5, "edges": 512, "negatives": 8}, SEQUENCE),
     "S3Rec": Row("S3Rec", {**CATEGORIES, "dropout": 0.5, "pretrain": 20}, {**SEQUENCE, "epochs": 120}),
     "S3Rec-no-pretraining": Row("S3Rec", {"attributes": None, "dropout": 0.5, "pretrain": 0}, SEQUENCE),
     "TiedSASRec": Row("TiedSASRec", {"candidates": 2048}, TIED),

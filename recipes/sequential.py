@@ -39,6 +39,7 @@ RECENCY = Recency(0.7)
 SEQUENCE = {"batch_size": 128, "lr": 1e-3, "epochs": 100, "every": 5, "patience": 2}
 CONTRASTED = {**SEQUENCE, "epochs": 60, "patience": None}
 TIED = {"batch_size": 128, "lr": 3e-3, "epochs": 5, "every": 5, "patience": None, "schedule": falling}
+CATEGORIES = {"attributes": "s3rec_attributes", "separator": ","}
 ROWS: dict[str, Row] = {
     "Popularity": Row("Popularity", {}, {}),
     "EASE": Row("EASE", {"ridge": 100.0}, {}),
@@ -53,6 +54,9 @@ ROWS: dict[str, Row] = {
     "CL4SRec": Row("CL4SRec", {"dropout": 0.5}, CONTRASTED),
     "DuoRec": Row("DuoRec", {"dropout": 0.5}, CONTRASTED),
     "ICLRec": Row("ICLRec", {"dropout": 0.5}, CONTRASTED),
+    "MAERec": Row("MAERec", {"dropout": 0.5, "edges": 512, "negatives": 8}, SEQUENCE),
+    "S3Rec": Row("S3Rec", {**CATEGORIES, "dropout": 0.5, "pretrain": 20}, {**SEQUENCE, "epochs": 120}),
+    "S3Rec-no-pretraining": Row("S3Rec", {"attributes": None, "dropout": 0.5, "pretrain": 0}, SEQUENCE),
     "TiedSASRec": Row("TiedSASRec", {"candidates": 2048}, TIED),
     "TiedSASRec-no-text": Row("TiedSASRec", {"modality": None, "candidates": 2048}, TIED),
 }

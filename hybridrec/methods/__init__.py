@@ -23,11 +23,13 @@ from hybridrec.methods.irgan import IRGAN
 from hybridrec.methods.ldiffrec import LDiffRec
 from hybridrec.methods.lightgcl import LightGCL
 from hybridrec.methods.lightgcn import LightGCN
+from hybridrec.methods.maerec import MAERec
 from hybridrec.methods.maskedbranch import MaskedBranch
 from hybridrec.methods.multvae import MultVAE
 from hybridrec.methods.ncl import NCL
 from hybridrec.methods.recdcl import RecDCL
 from hybridrec.methods.recvae import RecVAE
+from hybridrec.methods.s3rec import S3Rec
 from hybridrec.methods.sasrec import SASRec
 from hybridrec.methods.selfcf import SelfCF
 from hybridrec.methods.sgl import SGL
@@ -62,10 +64,12 @@ __all__ = [
     "LDiffRec",
     "LightGCL",
     "LightGCN",
+    "MAERec",
     "MaskedBranch",
     "MultVAE",
     "RecDCL",
     "RecVAE",
+    "S3Rec",
     "SASRec",
     "SelfCF",
     "SimGCL",

@@ -98,7 +98,8 @@ def fit(
         with torch.no_grad():
             method.solve(data)
     else:
-        run = Run(method, data, record, accelerator or make_accelerator(trackers, log_dir, hasattr(method, "players")))
+        partly = hasattr(method, "players") or hasattr(method, "pretraining")
+        run = Run(method, data, record, accelerator or make_accelerator(trackers, log_dir, partly))
         run.prepare(epochs, batch_size, lr, weight_decay, clip, optimizer, schedule)
         run.average = Average(method, average) if average is not None else None
         watch = tuple(watch)

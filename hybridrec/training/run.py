@@ -140,7 +140,8 @@ class Run:
                     line = self.epoch(at.epoch, watch, bar)
                 at.epoch, at.step = at.epoch + 1, 0
                 record.epochs = at.epoch
-                if validate and (at.epoch % every == 0 or at.epoch == epochs):
+                due = at.epoch % every == 0 or at.epoch == epochs
+                if validate and due and not getattr(method, "pretraining", False):
                     with explained(f"the validation after epoch {at.epoch}", LESS_RANKED):
                         self.validate(validate, line)
                 record.history.append(line)

@@ -37,20 +37,32 @@ class SubgraphMask:
 
     def mask(self, graph: Graph, seeds: Tensor) -> Masked:
         """Hide what surrounds ``seeds`` (n,)."""
-        low, high = graph.ends
-        front = torch.zeros(graph.nodes, dtype=torch.bool, device=low.device)
-        front[seeds] = True
-        masked, kept = front.clone(), torch.ones_like(low, dtype=torch.bool)
-        for hop in range(self.hops):
-            touched = kept & (front[low] | front[high])
-            kept &= ~touched
-            front = torch.zeros_like(front)
-            front[low[touched]] = True
-            front[high[touched]] = True
-            if hop < self.hops - 1:
-                masked |= front
-        masked[torch.randint(graph.nodes, (int(self.extra * graph.nodes),), device=low.device)] = True
+        kept, masked = within(graph, seeds, self.hops)
+        masked[torch.randint(graph.nodes, (int(self.extra * graph.nodes),), device=masked.device)] = True
         return hidden(graph, kept, masked.nonzero().flatten(), 2 * graph.edges)
+
+
+def within(graph: Graph, seeds: Tensor, hops: int, keep: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Which edges (E,) are left when those at ``seeds`` (n,) are taken away, then those at their other ends, ``hops`` times.
+
+    Of the nodes reached by step k, a share ``keep ** k`` passes on. The second result says at which nodes (N,) edges were
+    taken away.
+    """
+    low, high = graph.ends
+    front = torch.zeros(graph.nodes, dtype=torch.bool, device=low.device)
+    front[seeds] = True
+    masked, kept = front.clone(), torch.ones_like(low, dtype=torch.bool)
+    for hop in range(1, hops + 1):
+        touched = kept & (front[low] | front[high])
+        kept &= ~touched
+        front = torch.zeros_like(front)
+        front[low[touched]] = True
+        front[high[touched]] = True
+        if keep < 1:
+            front &= torch.rand(graph.nodes, device=low.device) < keep**hop
+        if hop < hops:
+            masked |= front
+    return kept, masked
 
 
 def hidden(graph: Graph, kept: Tensor, among: Tensor, links: int) -> Masked:

@@ -36,6 +36,6 @@ def popularity(data: Dataset, bands: int) -> Tensor:
     0 is the least chosen. Items of one count share the band of the middle one of them.
     """
     count = torch.bincount(data.train.index[1], minlength=data.counts[data.target])
-    level, own, many = count.unique(return_inverse=True, return_counts=True)
+    _, own, many = count.unique(return_inverse=True, return_counts=True)
     middle = many.cumsum(0) - many // 2 - 1  # the place of a level's middle item in the order of counts
     return (middle * bands // max(1, len(count)))[own]

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 class ACVAE(nn.Module):
     """A variational autoencoder of next items, its KL divergence told by a discriminator, its latents told from other users'.
 
-    Xie et al. 2021, ACVAE, arXiv 2103.10693. A discriminator learns ``log q(z | x) - log p(z)`` between latents of the posterior and of the prior, and its mean is
-    the KL term; another, trained with the encoder, bounds the mutual information of histories and latents. Both are as in
-    the authors' code, where the first judges every dimension by itself.
+    Xie et al. 2021, ACVAE, arXiv 2103.10693. A discriminator learns ``log q(z | x) - log p(z)`` between latents of the
+    posterior and of the prior, and its mean is the KL term; another, trained with the encoder, bounds the mutual
+    information of histories and latents. Both are as in the authors' code, where the first judges every dimension by itself.
     adversarial | feature-based views (noise) | natural pairs | likelihood, adversarial KL, Jensen-Shannon
     Scenario: sequential
 

@@ -98,7 +98,7 @@ class MFGAN(nn.Module):
         return made, log_probability
 
     def forward(self, batch: Rows) -> dict[str, Tensor]:
-        """Terms ``discriminator/judge``, ``generator/next`` and, after the warm-up, ``generator/deceive`` of a batch of windows."""
+        """Terms ``discriminator/judge``, ``generator/next`` and, after the warm-up, ``generator/deceive`` of a batch."""
         history = batch.history
         known = self.reader.before(history)
         loss = self.objective(known, self.reader.items, Wanted(history.item, history.rows, history))

@@ -40,6 +40,9 @@ SEQUENCE = {"batch_size": 128, "lr": 1e-3, "epochs": 100, "every": 5, "patience"
 CONTRASTED = {**SEQUENCE, "epochs": 60, "patience": None}
 TIED = {"batch_size": 128, "lr": 3e-3, "epochs": 5, "every": 5, "patience": None, "schedule": falling}
 CATEGORIES = {"attributes": "s3rec_attributes", "separator": ","}
+DIFFUSION = {**SEQUENCE, "epochs": 50}
+PLAYERS = {**SEQUENCE, "epochs": 60, "patience": None}
+FACTORS = {"dropout": 0.5, "draws": 2, "warmup": 30}
 ROWS: dict[str, Row] = {
     "Popularity": Row("Popularity", {}, {}),
     "EASE": Row("EASE", {"ridge": 100.0}, {}),
@@ -50,6 +53,7 @@ ROWS: dict[str, Row] = {
     "SASRec-gBCE": Row("SASRec", {"objective": GeneralisedBCE(), "dropout": 0.5}, SEQUENCE),
     "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, SEQUENCE),
     "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
+    "ACVAE": Row("ACVAE", {}, {**SEQUENCE, "epochs": 60}),
     "BERT4Rec": Row("BERT4Rec", {"dropout": 0.3}, SEQUENCE),
     "CL4SRec": Row("CL4SRec", {"dropout": 0.5}, CONTRASTED),
     "DuoRec": Row("DuoRec", {"dropout": 0.5}, CONTRASTED),
@@ -57,6 +61,10 @@ ROWS: dict[str, Row] = {
     "MAERec": Row("MAERec", {"dropout": 0.5, "edges": 512, "negatives": 8}, SEQUENCE),
     "S3Rec": Row("S3Rec", {**CATEGORIES, "dropout": 0.5, "pretrain": 20}, {**SEQUENCE, "epochs": 120}),
     "S3Rec-no-pretraining": Row("S3Rec", {"attributes": None, "dropout": 0.5, "pretrain": 0}, SEQUENCE),
+    "DiffuRec": Row("DiffuRec", {"each": 5}, DIFFUSION),
+    "DiffuRec-one-step": Row("DiffuRec", {"each": 5, "asks": 1}, DIFFUSION),
+    "MFGAN": Row("MFGAN", {**FACTORS, "columns": ["categories"]}, PLAYERS),
+    "MFGAN-genres": Row("MFGAN", {**FACTORS, "columns": ["genres"]}, PLAYERS),
     "TiedSASRec": Row("TiedSASRec", {"candidates": 2048}, TIED),
     "TiedSASRec-no-text": Row("TiedSASRec", {"modality": None, "candidates": 2048}, TIED),
 }

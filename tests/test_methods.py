@@ -33,6 +33,9 @@ ARGUMENTS: dict[str, dict] = {
     "CDAE": {"decay": 1e-2},
     "CFGAN": {"hidden": 32, "zero": 0.3, "weight": 0.03},
     "IRGAN": {"warmup": 10, "draws": 4},
+    "ACVAE": {"latent": 16, "hidden": 16, "dropout": 0.2, "anneal": 5},
+    "DiffuRec": {"steps": 8, "each": 4, "uncertainty": 0.1},
+    "MFGAN": {"width": 8, "warmup": 5},
     "RecDCL": {"follow": 1.0},
     "AMF": {"dim": 8, "warmup": 10, "eps": 0.1},
     "SimpleX": {"negatives": 8, "weight": 2.0},
@@ -50,6 +53,9 @@ ARGUMENTS: dict[str, dict] = {
 }
 ROWS = {"batch_size": 32, "epochs": 60}
 TRAINING: dict[str, dict] = {
+    "ACVAE": {**ROWS, "epochs": 20},
+    "DiffuRec": {"batch_size": 64, "epochs": 10, "lr": 3e-3},
+    "MFGAN": {**ROWS, "epochs": 10},
     "DCCF": {"lr": 1e-3},
     "AdaGCL": {"lr": 3e-3},
     "CDAE": ROWS,

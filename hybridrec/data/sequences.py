@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hybridrec.data.batches import Histories, Plan, Rows, Sampler
+from hybridrec.data.batches import Histories, Plan, Rows, Sampler, generator
 from hybridrec.errors import QueryError
 
 if TYPE_CHECKING:
@@ -135,3 +135,45 @@ class HistorySampler(Sampler):
     def take(self, windows: Tensor) -> Histories:
         """The entries of ``windows`` (B,)."""
         return runs(self.history.item, self.end[windows], self.length[windows])
+
+
+class PrefixSampler(Sampler):
+    """Entries of training histories, each with what stood before it in its row: rows that end in what is to be told.
+
+    Every entry once an epoch, or only ``each`` of every history, drawn anew for every epoch. A row has at most ``window``
+    entries, the last of them the one told; the rows of a batch stand by length, and are drawn without regard to it.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        batch_size: int = 256,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        window: int = 50,
+        each: int | None = None,
+    ) -> None:
+        if window < 1 or (each is not None and each < 1):
+            raise ValueError(f"window and each must be at least 1, not {window} and {each}")
+        self.history, self.window, self.each = data.histories().to(device), window, each
+        self.user = self.history.rows
+        self.length = (places(self.history) + 1).clamp(max=window)
+        count = self.history.lengths if each is None else self.history.lengths.clamp(max=each)
+        self.plan = Plan(int(count.sum()), batch_size, seed)
+
+    def drawn(self, epoch: int) -> Tensor:
+        """The entries of epoch ``epoch`` (n,), by row."""
+        if self.each is None:
+            return torch.arange(len(self.user), device=self.user.device)
+        lot = torch.rand(len(self.user), generator=generator("cpu", self.plan.seed, epoch, 1), dtype=torch.float64)
+        order = (self.user + lot.to(self.user.device)).argsort()  # shuffled within each row
+        return order[places(self.history) < self.each]
+
+    def epoch(self, epoch: int, rank: int = 0, world: int = 1, start: int = 0) -> Iterator[Rows]:
+        """Batches of epoch ``epoch`` from batch ``start`` on, the share of process ``rank``."""
+        order = self.drawn(epoch)[self.plan.order(epoch, self.user.device)]
+        for step in range(start, self.plan.steps):
+            batch = order[self.plan.edge(step) : self.plan.edge(step + 1)]
+            mine = self.plan.mine(step, rank, world)
+            batch = batch[self.length[batch].argsort(stable=True)][rank :: mine.step]
+            yield Rows(self.user[batch], runs(self.history.item, batch + 1, self.length[batch]))

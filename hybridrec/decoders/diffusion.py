@@ -22,6 +22,15 @@ def linear_variance(steps: int, scale: float, low: float, high: float) -> list[f
     return betas.clamp(max=0.999).tolist()
 
 
+def truncated_linear(steps: int) -> list[float]:
+    """Betas that rise straight from ``0.1 / T + 0.01`` to ``20 / T + 0.01``, or to ``1 / T + 0.01`` where that is above 1.
+
+    DiffuRec's "truncated linear" schedule (Li et al. 2023, arXiv 2304.00686), as its authors' code has it.
+    """
+    low, high = 0.1 / steps + 0.01, 20 / steps + 0.01
+    return torch.linspace(low, high if high <= 1 else 1 / steps + 0.01, steps, dtype=torch.float64).tolist()
+
+
 class Diffusion(nn.Module):
     """A diffusers ``DDPMScheduler`` that predicts the sample itself, with importance-sampled training times.
 

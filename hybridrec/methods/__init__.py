@@ -1,5 +1,6 @@
 """One file a paper. A method wires parts together; it inherits from no other."""
 
+from hybridrec.methods.acvae import ACVAE
 from hybridrec.methods.adagcl import AdaGCL
 from hybridrec.methods.amf import AMF
 from hybridrec.methods.autocf import AutoCF
@@ -11,6 +12,7 @@ from hybridrec.methods.cfgan import CFGAN
 from hybridrec.methods.cl4srec import CL4SRec
 from hybridrec.methods.dccf import DCCF
 from hybridrec.methods.diffrec import DiffRec
+from hybridrec.methods.diffurec import DiffuRec
 from hybridrec.methods.directau import DirectAU
 from hybridrec.methods.duorec import DuoRec
 from hybridrec.methods.egln import EGLN
@@ -25,6 +27,7 @@ from hybridrec.methods.lightgcl import LightGCL
 from hybridrec.methods.lightgcn import LightGCN
 from hybridrec.methods.maerec import MAERec
 from hybridrec.methods.maskedbranch import MaskedBranch
+from hybridrec.methods.mfgan import MFGAN
 from hybridrec.methods.multvae import MultVAE
 from hybridrec.methods.ncl import NCL
 from hybridrec.methods.recdcl import RecDCL
@@ -39,6 +42,7 @@ from hybridrec.methods.tiedsasrec import TiedSASRec
 from hybridrec.methods.xsimgcl import XSimGCL
 
 __all__ = [
+    "ACVAE",
     "AMF",
     "BSPM",
     "BUIR",
@@ -48,6 +52,7 @@ __all__ = [
     "EGLN",
     "HCCF",
     "IRGAN",
+    "MFGAN",
     "NCL",
     "SGL",
     "AdaGCL",
@@ -55,6 +60,7 @@ __all__ = [
     "BERT4Rec",
     "CL4SRec",
     "DiffRec",
+    "DiffuRec",
     "DirectAU",
     "DuoRec",
     "FlowCF",

@@ -42,6 +42,20 @@ def paired(one: Tensor, two: Tensor) -> Contrast:
     return Contrast(one, candidates, torch.arange(start, start + len(one), device=one.device), len(one))
 
 
+def torn(offset: Tensor) -> Tensor:
+    """For each entry of ragged rows one that belongs to another: at the same step of the row before, or the last it has there.
+
+    Rows go round: before the first stands the last. What a discriminator of mutual information is shown as independent
+    (ACVAE, Xie et al. 2021, arXiv 2103.10693, pairs histories with other users' latents of the batch).
+    Shapes: ``offset`` (B + 1,), no row empty; returns positions (n,).
+    """
+    lengths = offset.diff()
+    row = torch.repeat_interleave(torch.arange(len(lengths), device=offset.device), lengths, output_size=int(offset[-1]))
+    other = (row - 1) % len(lengths)
+    step = torch.arange(len(row), device=offset.device) - offset[row]
+    return offset[other] + torch.minimum(step, lengths[other] - 1)
+
+
 class Doubled(NamedTuple):
     """Two views of the rows of a batch, each row against its other view and both views of all other rows.
 

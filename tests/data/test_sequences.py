@@ -8,7 +8,7 @@ import torch
 
 from hybridrec.data.batches import Histories
 from hybridrec.data.dataset import Dataset, Ids, Relation
-from hybridrec.data.sequences import HistorySampler, appended, kept, last, newest, places, prepended, shifted
+from hybridrec.data.sequences import HistorySampler, PrefixSampler, appended, kept, last, newest, places, prepended, shifted
 
 H = Histories.lists([[5, 6, 7], [], [8], [1, 2, 3, 4]])
 
@@ -110,3 +110,33 @@ def test_memory_is_that_of_the_entries_not_of_the_longest_history():
 def test_windows_of_nothing_are_refused():
     with pytest.raises(ValueError, match="at least 1"):
         HistorySampler(dataset(LENGTHS), window=0)
+
+
+@pytest.mark.parametrize("window", [1, 4, 50])
+def test_every_entry_is_told_once_an_epoch_from_what_stood_before_it(window):
+    data = dataset(LENGTHS)
+    sampler = PrefixSampler(data, batch_size=7, seed=3, window=window)
+    batches = list(sampler.epoch(0))
+    assert [len(b.user) for b in batches] == [sampler.size(s) for s in range(sampler.steps)]
+    found = Counter((user, tuple(row)) for b in batches for user, row in zip(b.user.tolist(), lists(b.history), strict=True))
+    whole = lists(data.histories())
+    assert found == Counter((u, tuple(row[: t + 1][-window:])) for u, row in enumerate(whole) for t in range(len(row)))
+    for batch in batches:
+        assert (batch.history.lengths.diff() >= 0).all()
+
+
+def test_some_entries_of_each_history_are_drawn_anew_for_every_epoch():
+    data = dataset(LENGTHS)
+    sampler = PrefixSampler(data, batch_size=7, seed=3, each=3)
+
+    def told(epoch, **share):
+        return [
+            (u, tuple(r)) for b in sampler.epoch(epoch, **share) for u, r in zip(b.user.tolist(), lists(b.history), strict=True)
+        ]
+
+    assert Counter(user for user, _ in told(0)) == {user: min(n, 3) for user, n in enumerate(LENGTHS) if n}
+    assert len(set(told(0))) == len(told(0)) and set(told(0)) != set(told(1))
+    assert told(1) == told(1)
+    assert sorted(told(0, rank=0, world=2) + told(0, rank=1, world=2)) == sorted(told(0))
+    with pytest.raises(ValueError, match="each must be at least 1"):
+        PrefixSampler(data, each=0)

@@ -8,7 +8,7 @@ import torch.multiprocessing as mp
 from torch import tensor
 
 from hybridrec.losses.contrastive import info_nce
-from hybridrec.pairs.natural import against_all, doubled, natural, paired
+from hybridrec.pairs.natural import against_all, doubled, natural, paired, torn
 
 
 def views(nodes=9, dim=4):
@@ -96,3 +96,9 @@ def test_doubled_rows_of_one_label_are_no_negatives_of_each_other():
     assert apart[0].tolist() == [False, True, False, True, True, False]
     assert apart[1].tolist() == [True, False, True, True, True, True]
     assert apart[5].tolist() == [False, True, True, False, True, False]
+
+
+def test_torn_entries_stand_at_the_same_step_of_the_row_before():
+    # Rows 0 1 2 | 3 | 4 5.
+    assert torn(tensor([0, 3, 4, 6])).tolist() == [4, 5, 5, 0, 3, 3]
+    assert torn(tensor([0, 2])).tolist() == [0, 1]  # a row alone has no other

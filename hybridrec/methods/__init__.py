@@ -2,6 +2,7 @@
 
 from hybridrec.methods.adagcl import AdaGCL
 from hybridrec.methods.amf import AMF
+from hybridrec.methods.asarrec import AsarRec
 from hybridrec.methods.autocf import AutoCF
 from hybridrec.methods.bert4rec import BERT4Rec
 from hybridrec.methods.bspm import BSPM
@@ -11,6 +12,7 @@ from hybridrec.methods.cfgan import CFGAN
 from hybridrec.methods.cl4srec import CL4SRec
 from hybridrec.methods.dccf import DCCF
 from hybridrec.methods.diffrec import DiffRec
+from hybridrec.methods.diffuasr import DiffuASR
 from hybridrec.methods.directau import DirectAU
 from hybridrec.methods.duorec import DuoRec
 from hybridrec.methods.egln import EGLN
@@ -49,10 +51,12 @@ __all__ = [
     "NCL",
     "SGL",
     "AdaGCL",
+    "AsarRec",
     "AutoCF",
     "BERT4Rec",
     "CL4SRec",
     "DiffRec",
+    "DiffuASR",
     "DirectAU",
     "DuoRec",
     "FlowCF",

@@ -3,11 +3,11 @@
     python recipes/robustness.py --data ml-100k
 
 AsarRec beside CL4SRec (cropped, masked or reordered), DuoRec (dropout) and SASRec (none), with the same encoder, objective and
-training, on training histories into which a share of random items was injected. Each is an item its user chose in no part,
-right after an entry drawn at random, and smaller shares lie within larger ones. Leaving one out: the last item of each user is
-tested, the one before it chooses the epoch, and both stay as they are; what is read when test is judged has the noise too.
-Seeds are of training alone, and the noise is one draw. OUT has robustness-DATA.md, a table, and robustness-DATA.json, all
-passports; CELLS has what recipes/compare.py keeps, so that no run is made twice.
+training (robustness.yaml), on training histories into which a share of random items was injected. Each is an item its user
+chose in no part, right after an entry drawn at random, and smaller shares lie within larger ones. Leaving one out: the last
+item of each user is tested, the one before it chooses the epoch, and both stay as they are; what is read when test is judged
+has the noise too. Seeds are of training alone, and the noise is one draw. OUT has robustness-DATA.md, a table, and
+robustness-DATA.json, all passports; CELLS has what recipes/compare.py keeps, so that no run is made twice.
 """
 
 from __future__ import annotations
@@ -29,27 +29,23 @@ from hybridrec.data.split import LeaveOneOut, pooled
 from hybridrec.errors import DataError
 from hybridrec.evaluation import Comparison, Failure, Result, compare
 
-COMMON = "dim: 32, depth: 1, heads: 1, window: 25, dropout: 0.3"
-METHODS = [f"{name} {{{COMMON}}}" for name in ("SASRec", "CL4SRec", "DuoRec", "AsarRec")]
+RECIPES = Path(__file__).parent
+METHODS = ["SASRec", "CL4SRec", "DuoRec", "AsarRec"]
 
 
 @dataclass
 class Robustness:
-    """What is compared, at what shares of noise, and how it is trained."""
+    """What is compared, and at what shares of noise."""
 
     data: str = field(default="ml-100k", metadata={"help": "name, folder or Hub id of the data set"})
-    methods: list[str] = field(default_factory=lambda: METHODS, metadata={"help": "`Class {name: value}`"})
-    baseline: str = field(default="SASRec", metadata={"help": "class all are compared with"})
+    methods: list[str] = field(default_factory=lambda: METHODS, metadata={"help": "labels of the plan"})
+    plan: str = field(default=str(RECIPES / "robustness.yaml"), metadata={"help": "YAML file of arguments and training"})
+    baseline: str = field(default="SASRec", metadata={"help": "label all are compared with"})
     shares: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2], metadata={"help": "injected items by training row"})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "seeds, one run each"})
     metrics: list[str] = field(
         default_factory=lambda: ["recall@10", "ndcg@20", "ndcg@10"], metadata={"help": "the main one last"}
     )
-    epochs: int = field(default=40, metadata={"help": "at most; the best on valid is kept"})
-    every: int = field(default=8, metadata={"help": "epochs between looks at valid"})
-    patience: int | None = field(default=None, metadata={"help": "looks without a gain before it stops"})
-    batch: int = field(default=64, metadata={"help": "histories a step"})
-    lr: float = field(default=5e-3, metadata={"help": "learning rate"})
     out: str = field(default="recipes/results/sequential", metadata={"help": "folder for table and passports"})
     cells: str = field(default="runs/robustness", metadata={"help": "folder for the runs themselves"})
 
@@ -59,9 +55,7 @@ def main() -> None:
     args = parse(Robustness, __doc__)
     data = hr.load(args.data, split=LeaveOneOut())
     noisy = {share: noised(data, share) for share in args.shares}
-    fit = {"epochs": args.epochs, "every": args.every, "patience": args.patience, "batch_size": args.batch, "lr": args.lr}
-    chosen = {text.partition(" ")[0]: plans(text, data, None, None, ())[0] for text in args.methods}
-    chosen = {name: replace(plan, fit={**fit, "metric": args.metrics[-1]}) for name, plan in chosen.items()}
+    chosen = {label: plans(label, data, args.plan, None, ())[0] for label in args.methods}
     results: dict[float, dict[str, list[Result]]] = {share: {name: [] for name in chosen} for share in noisy}
     failures: list[Failure] = []
     for seed in args.seeds:
@@ -125,11 +119,9 @@ def table(found: Mapping[float, Comparison], failures: list[Failure]) -> str:
     first = next(iter(found.values()))
     clean = min(found)
     lines = ["# Noise in the training histories", "", first.headline(), ""]
-    lines += [
-        f"Means over {first.rows[0].seeds.runs} seeds; in brackets the difference from {first.reference[first.main]} at the same",
-        f"noise, after the comma the change since {clean:.0%}. ▲ significantly above, ▼ below (Holm, 5%).",
-        "",
-    ]
+    seeds, whom = first.rows[0].seeds.runs, first.reference[first.main]
+    lines += [f"Means over {seeds} seeds; in brackets the difference from {whom} at the same noise, after the comma the"]
+    lines += [f"change since {clean:.0%}. ▲ significantly above, ▼ below (Holm, 5%).", ""]
     for metric in first.metrics:
         lines += ["| " + " | ".join([metric, *(f"{share:.0%}" for share in found)]) + " |", "|---" * (len(found) + 1) + "|"]
         for label in sorted({row.label for c in found.values() for row in c.rows}):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import hybridrec as hr
 from hybridrec.data.dataset import Dataset, Ids, Relation
@@ -62,9 +63,12 @@ def test_a_user_of_every_item_is_named(recipe):
 
 
 def test_it_writes_a_table_and_passports_and_makes_no_run_twice(recipe, monkeypatch, tmp_path, capsys):
-    small = "{dim: 8, depth: 1, heads: 1, window: 8}"
-    argv = ["--methods", f"SASRec {small}", f"AsarRec {small}", "--shares", "0", "0.2", "--epochs", "2", "--every", "1"]
-    argv += ["--seeds", "0", "1", "--metrics", "recall@10", "ndcg@10"]
+    plan = yaml.safe_load((RECIPES / "robustness.yaml").read_text())
+    assert list(plan) == recipe.METHODS and len({json.dumps(spec["fit"]) for spec in plan.values()}) == 1
+    plan = {name: {**plan[name], "fit": {"epochs": 2, "every": 1}} for name in ("SASRec", "AsarRec")}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    argv = ["--methods", *plan, "--plan", str(tmp_path / "plan.yaml"), "--shares", "0", "0.2", "--seeds", "0", "1"]
+    argv += ["--metrics", "recall@10", "ndcg@10"]
     argv += ["--out", str(tmp_path / "out"), "--cells", str(tmp_path / "cells")]
     monkeypatch.setattr(sys, "argv", ["robustness.py", *argv])
     recipe.main()

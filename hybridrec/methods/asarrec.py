@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 class Views(NamedTuple):
-    """Users by two augmentations of their histories, (B, D) each; how far apart these are, and how much each kept: (B,)."""
+    """Users by two augmentations of their histories, (B, D) each; how far apart these are (B,), how much each kept (2 B,)."""
 
     one: Tensor
     two: Tensor
     apart: Tensor
-    kept: tuple[Tensor, Tensor]
+    kept: Tensor
 
 
 @configured
@@ -65,7 +65,7 @@ class AsarRec(nn.Module):
         temperature: float = 0.2,
         weight: float = 0.1,
         diverse: float = 0.1,
-        invariant: float = 0.3,
+        invariant: float = 0.1,
         inform: float = 1.0,
         others: int = 5,
         stay: float = 1.0,
@@ -93,20 +93,20 @@ class AsarRec(nn.Module):
             real = None if block.mask is None else block.mask[:, 0, 0]
             others = reader.table[drawn_items(seen, block.rows, self.others)]
             odds = self.augment(part.detach(), others.detach(), real)
-            pair = [self.augment.draw(odds) for _ in range(2)]
+            pair = (self.augment.draw(odds), self.augment.draw(odds))
             length = odds.new_full((block.rows,), block.length) if real is None else real.sum(1)
             sources = torch.cat([part, others], 1)
             steps = [rewritten(opposed(m, self.inform), sources, reader.table[reader.mask]) for m in pair]
-            found.append((*steps, apart(*pair, length), *(kept_order(m, length) for m in pair)))
-        one, two, *judged = zip(*found, strict=True)
-        distance, first, second = (torch.cat(parts) for parts in judged)
+            found.append((steps, apart(*pair, length), [kept_order(m, length) for m in pair]))
+        steps, distance, kept = zip(*found, strict=True)
         read = prepended(seen, reader.start)
         entry = torch.arange(len(seen.item), device=x.device) + seen.rows + 1
-        users = []
-        for parts in (one, two):
-            vectors = reader.table[read.item].index_put((entry,), layout.join(list(parts)))
-            users.append(reader.encoder(read, vectors)[newest(read)])
-        return Views(*users, distance, (first, second))
+
+        def user(which: int) -> Tensor:
+            vectors = reader.table[read.item].index_put((entry,), layout.join([pair[which] for pair in steps]))
+            return reader.encoder(read, vectors)[newest(read)]
+
+        return Views(user(0), user(1), torch.cat(distance), torch.cat([x for pair in kept for x in pair]))
 
     def forward(self, batch: Rows) -> dict[str, Tensor]:
         """Terms ``next``, ``contrast``, ``diversity`` and ``invariance`` of a batch of windows."""
@@ -119,7 +119,7 @@ class AsarRec(nn.Module):
             "next": loss * share,
             "contrast": self.weight * nt_xent(doubled(views.one, views.two), self.temperature),
             "diversity": self.diverse * (1 - views.apart).mean(),
-            "invariance": self.invariant * (1 - torch.cat(views.kept)).mean(),
+            "invariance": self.invariant * (1 - views.kept).mean(),
         }
 
     def evidence(self, batch: Rows) -> dict[str, Any]:

@@ -73,6 +73,18 @@ def appended(history: Histories, item: int) -> Histories:
     return _inserted(history, item, 0)
 
 
+def preceded(history: Histories, items: Tensor) -> Histories:
+    """The histories with ``items`` (B, K) before the first entry of each row that has one; empty rows stay empty."""
+    some = history.lengths > 0
+    further = F.pad((some * items.shape[1]).cumsum(0), (1, 0))
+    own = torch.arange(len(history.item), device=history.item.device) + further[1:][history.rows]
+    entries = history.item.new_empty(len(history.item) + int(further[-1]))
+    new = torch.ones_like(entries, dtype=torch.bool)
+    new[own] = False
+    entries[own], entries[new] = history.item, items[some].flatten()
+    return Histories(history.offset + further, entries)
+
+
 def runs(item: Tensor, end: Tensor, length: Tensor) -> Histories:
     """The runs of ``length`` (B,) entries of ``item`` (n,) that stop short of ``end`` (B,), one a row."""
     offset = F.pad(length.cumsum(0), (1, 0))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,3 +32,22 @@ def policy_gradient(log_probability: Tensor, reward: Tensor, baseline: Tensor | 
     into the reward; returns a scalar.
     """
     return -((reward - baseline).detach() * log_probability).mean()
+
+
+def opposed(x: Tensor, scale: float = 1.0) -> Tensor:
+    """``x`` itself, whose gradient comes back negated, times ``scale``: what made it ascends where what reads it descends.
+
+    Ganin & Lempitsky 2015, arXiv 1409.7495, eqs. 11 and 12. Any shape.
+    """
+    return _Opposed.apply(x, scale)
+
+
+class _Opposed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return -ctx.scale * grad, None

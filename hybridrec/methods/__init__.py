@@ -3,6 +3,7 @@
 from hybridrec.methods.acvae import ACVAE
 from hybridrec.methods.adagcl import AdaGCL
 from hybridrec.methods.amf import AMF
+from hybridrec.methods.asarrec import AsarRec
 from hybridrec.methods.autocf import AutoCF
 from hybridrec.methods.bert4rec import BERT4Rec
 from hybridrec.methods.bspm import BSPM
@@ -13,6 +14,7 @@ from hybridrec.methods.cl4srec import CL4SRec
 from hybridrec.methods.dccf import DCCF
 from hybridrec.methods.diffrec import DiffRec
 from hybridrec.methods.diffurec import DiffuRec
+from hybridrec.methods.diffuasr import DiffuASR
 from hybridrec.methods.directau import DirectAU
 from hybridrec.methods.duorec import DuoRec
 from hybridrec.methods.egln import EGLN
@@ -56,11 +58,13 @@ __all__ = [
     "NCL",
     "SGL",
     "AdaGCL",
+    "AsarRec",
     "AutoCF",
     "BERT4Rec",
     "CL4SRec",
     "DiffRec",
     "DiffuRec",
+    "DiffuASR",
     "DirectAU",
     "DuoRec",
     "FlowCF",

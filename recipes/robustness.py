@@ -1,0 +1,147 @@
+"""Does a learned augmentation of histories stand noise in them better than fixed ones do?
+
+    python recipes/robustness.py --data ml-100k
+
+AsarRec beside CL4SRec (cropped, masked or reordered), DuoRec (dropout) and SASRec (none), with the same encoder, objective and
+training (robustness.yaml), on training histories into which a share of random items was injected. Each is an item its user
+chose in no part, right after an entry drawn at random, and smaller shares lie within larger ones. Leaving one out: the last
+item of each user is tested, the one before it chooses the epoch, and both stay as they are; what is read when test is judged
+has the noise too. Seeds are of training alone, and the noise is one draw. OUT has robustness-DATA.md, a table, and
+robustness-DATA.json, all passports; CELLS has what recipes/compare.py keeps, so that no run is made twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from arguments import parse, run
+from compare import Compare, runs
+from plans import plans
+
+import hybridrec as hr
+from hybridrec.data.batches import not_chosen
+from hybridrec.data.dataset import Split
+from hybridrec.data.split import LeaveOneOut, pooled
+from hybridrec.errors import DataError
+from hybridrec.evaluation import Comparison, Failure, Result, compare
+
+RECIPES = Path(__file__).parent
+METHODS = ["SASRec", "CL4SRec", "DuoRec", "AsarRec"]
+
+
+@dataclass
+class Robustness:
+    """What is compared, and at what shares of noise."""
+
+    data: str = field(default="ml-100k", metadata={"help": "name, folder or Hub id of the data set"})
+    methods: list[str] = field(default_factory=lambda: METHODS, metadata={"help": "labels of the plan"})
+    plan: str = field(default=str(RECIPES / "robustness.yaml"), metadata={"help": "YAML file of arguments and training"})
+    baseline: str = field(default="SASRec", metadata={"help": "label all are compared with"})
+    shares: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2], metadata={"help": "injected items by training row"})
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "seeds, one run each"})
+    metrics: list[str] = field(
+        default_factory=lambda: ["recall@10", "ndcg@20", "ndcg@10"], metadata={"help": "the main one last"}
+    )
+    out: str = field(default="recipes/results/sequential", metadata={"help": "folder for table and passports"})
+    cells: str = field(default="runs/robustness", metadata={"help": "folder for the runs themselves"})
+
+
+def main() -> None:
+    """Every method at every share, seed by seed: the table is whole after each."""
+    args = parse(Robustness, __doc__)
+    data = hr.load(args.data, split=LeaveOneOut())
+    noisy = {share: noised(data, share) for share in args.shares}
+    chosen = {label: plans(label, data, args.plan, None, ())[0] for label in args.methods}
+    results: dict[float, dict[str, list[Result]]] = {share: {name: [] for name in chosen} for share in noisy}
+    failures: list[Failure] = []
+    for seed in args.seeds:
+        asked = Compare(seeds=[seed], metrics=args.metrics, protocol="sequential", out=args.cells)
+        for share, part in noisy.items():
+            for name, plan in chosen.items():
+                results[share][name] += runs(plan, part, asked, failures)
+        write(args, data.name, results, failures)
+
+
+def noised(data: hr.Dataset, share: float, seed: int = 0) -> hr.Dataset:
+    """``data`` with an item injected after a ``share`` of its training rows: one its user has in no part, uniformly drawn.
+
+    An injected row has the time of the row it follows. Smaller shares lie within larger ones. Raises DataError for a user who
+    chose every item.
+    """
+    if share <= 0:
+        return data
+    random, train, items = torch.Generator().manual_seed(seed), data.train, data.counts[data.target]
+    index = pooled(data).index
+    chosen = torch.unique(index[0] * items + index[1])
+    if len(chosen) and int(torch.bincount(chosen // items).max()) >= items:
+        raise DataError(f"a {data.source} of {data.name} chose all {items} {data.target}s: nothing can be injected")
+    lot = torch.rand(len(train), generator=random)
+    item = not_chosen(chosen, train.index[0], items, 1, random).squeeze(1)
+    after = (lot < share).nonzero().flatten()
+    injected = train.keep(after)
+    injected = replace(injected, index=torch.stack([injected.index[0], item[after]]))
+    # Each row's own place, and half a step behind it what is injected there.
+    place = torch.cat([torch.arange(len(train)).double(), after + 0.5]).argsort()
+
+    def both(name: str) -> torch.Tensor | None:
+        own, further = getattr(train, name), getattr(injected, name)
+        return None if own is None else torch.cat([own, further])[place]
+
+    index = torch.cat([train.index, injected.index], 1)[:, place]
+    rows = replace(train, index=index, time=both("time"), kind=both("kind"), value=both("value"))
+    before = data.split._asdict() if data.split else None
+    split = Split("Noised", {"share": share, "seed": seed, "of": before})
+    return replace(data, relations={**data.relations, data.goal: rows}, split=split)
+
+
+def write(args: Robustness, name: str, results: Mapping[float, Mapping[str, list[Result]]], failures: list[Failure]) -> None:
+    """The table and the passports of what has been run so far."""
+    found = {
+        share: compare({k: v for k, v in rows.items() if v}, args.metrics, baseline=args.baseline)
+        for share, rows in results.items()
+        if rows[args.baseline]
+    }
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    text = table(found, failures)
+    (out / f"robustness-{name}.md").write_text(text, encoding="utf-8")
+    passports = [result.passport for rows in results.values() for made in rows.values() for result in made]
+    (out / f"robustness-{name}.json").write_text(json.dumps(passports, indent=1) + "\n", encoding="utf-8")
+    print(text, flush=True)
+
+
+def table(found: Mapping[float, Comparison], failures: list[Failure]) -> str:
+    """A row a method, a column a share of noise: the mean, its difference from the baseline, and what the noise cost."""
+    first = next(iter(found.values()))
+    clean = min(found)
+    lines = ["# Noise in the training histories", "", first.headline(), ""]
+    seeds, whom = first.rows[0].seeds.runs, first.reference[first.main]
+    lines += [f"Means over {seeds} seeds; in brackets the difference from {whom} at the same noise, after the comma the"]
+    lines += [f"change since {clean:.0%}. ▲ significantly above, ▼ below (Holm, 5%).", ""]
+    for metric in first.metrics:
+        lines += ["| " + " | ".join([metric, *(f"{share:.0%}" for share in found)]) + " |", "|---" * (len(found) + 1) + "|"]
+        for label in sorted({row.label for c in found.values() for row in c.rows}):
+            at = {share: row for share, c in found.items() for row in c.rows if row.label == label}
+            cells = []
+            for share in found:
+                if share not in at:
+                    cells.append("-")
+                    continue
+                value, d = at[share].seeds.metrics[metric], at[share].versus[metric]
+                beside = [] if d is None else [f"{d.relative.value:+.1%}"]
+                if share != clean and clean in at:
+                    beside.append(f"{value / at[clean].seeds.metrics[metric] - 1:+.1%}")
+                mark = "" if d is None else d.mark()
+                cells.append(f"{value:.4f}" + (f" ({', '.join(beside)})" if beside else "") + (f" {mark}" if mark else ""))
+            lines.append("| " + " | ".join([label, *cells]) + " |")
+        lines.append("")
+    lines += [f"Failed: {f.label}, seed {f.seed}: {f.error}" for f in failures]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -167,7 +167,7 @@ if __name__ == "__main__":
     parser.add_argument("--methods", nargs="+", default=CHOSEN, help="names, or: all")
     parser.add_argument("--fsdp", action="store_true", help="two processes with FSDP2 in place of DDP")
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, help="write the rows there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the rows there")
     args = parser.parse_args()
     if args.out:
         work(args.methods, args.out)
@@ -177,4 +177,7 @@ if __name__ == "__main__":
         for row in rows:
             print(f"| {row['method']} | {row['steps']} | {row['loss']:.1e} | {row['metric']:.1e} | {row['expected']} |")
         if args.json:
-            args.json.write_text(json.dumps(rows, indent=1))
+            from tallies import keep
+
+            named = " ".join(args.methods)
+            keep(args.json, f"tests/workers/one_against_two.py --methods {named}{' --fsdp' * args.fsdp}", rows)

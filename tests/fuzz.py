@@ -198,8 +198,9 @@ def main() -> None:
     import fuzz_artifacts
     import fuzz_data
     import fuzz_recipes
+    import fuzz_training
 
-    known = {**fuzz_data.TARGETS, **fuzz_artifacts.TARGETS, **fuzz_recipes.TARGETS}
+    known = {**fuzz_data.TARGETS, **fuzz_artifacts.TARGETS, **fuzz_training.TARGETS, **fuzz_recipes.TARGETS}
     if unknown := sorted(set(args.targets) - set(known)):
         parser.error(f"no target {unknown}; there are {', '.join(known)}")
     tallies: list[Tally] = []

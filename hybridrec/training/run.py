@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from hybridrec.average import Average
-from hybridrec.saving import describe
 from hybridrec.shares import sharing
+from hybridrec.training.checks import identity
 from hybridrec.training.failure import explained, keep_batch
 from hybridrec.training.folder import Checkpoints
 from hybridrec.training.keeper import Keeper, everywhere, largest
@@ -51,6 +52,7 @@ class Run:
 
     average: Average | None = None
     keeper: Keeper | None = None
+    resumed: Path | None = None  # the checkpoint gone on from, until an epoch has shown that it was sound
     shards: Shards | None = None  # where the launch divides parameters over the processes
 
     def __init__(self, method: Any, data: Dataset, record: Fit, accelerator: Accelerator) -> None:
@@ -106,21 +108,8 @@ class Run:
         """Keep checkpoints from now on, and go on from the newest there is."""
         self.changes = Changes(self.method)
         self.watch = watch
-        identity = {
-            "method": describe(self.method) if hasattr(self.method, "arguments") else type(self.method).__qualname__,
-            "data": self.data.fingerprint,
-            "seed": self.record.seed,
-            "processes": self.record.processes,
-            "precision": self.accelerator.mixed_precision,
-            **({"sharded": True} if self.shards else {}),
-            "settings": self.record.settings,
-            "schedules": [type(schedule).__name__ for schedule in self.schedules],
-            "optimizers": {name: _plain(optimizer) for name, optimizer in self.optimizers.items()},
-        }
-        self.keeper = Keeper(checkpoints, self.accelerator, identity)
-        found = self.keeper.latest()
-        if found:
-            restore(self, *found)
+        self.keeper = Keeper(checkpoints, self.accelerator, identity(self))
+        self.resumed = self.keeper.resume(lambda shared, own: restore(self, shared, own))
 
     def train(
         self,
@@ -145,13 +134,16 @@ class Run:
         )
         with noting, bar:
             while not at.finished:
-                with explained(f"epoch {at.epoch + 1}", LESS):
+                with explained(f"epoch {at.epoch + 1}", LESS, self.resumed):
                     line = self.epoch(at.epoch, watch, bar)
                 at.epoch, at.step = at.epoch + 1, 0
                 record.epochs = at.epoch
                 if validate and (at.epoch % every == 0 or at.epoch == epochs):
-                    with explained(f"the validation after epoch {at.epoch}", LESS_RANKED):
+                    with explained(f"the validation after epoch {at.epoch}", LESS_RANKED, self.resumed):
                         self.validate(validate, line)
+                    self.resumed = None
+                elif not validate:
+                    self.resumed = None
                 record.history.append(line)
                 bar.set_postfix({k: f"{v:.4g}" for k, v in line.items() if k != "epoch"}, refresh=False)
                 if track:
@@ -168,6 +160,9 @@ class Run:
             self.average.swap()
         if self.shards:
             self.shards.gather()
+        bad = [name for name, p in method.named_parameters() if p.requires_grad and not torch.isfinite(p).all()]
+        if bad:
+            raise TrainingError(f"{bad[0]} is not finite after the last step. Lower lr, or set clip")
 
     def whole(self, write: bool = False) -> AbstractContextManager:
         """While entered, by all processes, the method may be read outside of a step; see ``Shards.whole``."""
@@ -211,7 +206,7 @@ class Run:
             where = f"epoch {epoch + 1}, step {step + 1}"
             said: dict[str, Tensor] = {}
             for player, optimizer in self.optimizers.items():
-                with explained(where, LESS), sharing(accelerator.process_index, accelerator.num_processes, whole):
+                with explained(where, LESS, self.resumed), sharing(accelerator.process_index, accelerator.num_processes, whole):
                     terms = self.turn(player, optimizer, batch, share, where)
                 said |= terms
                 for name, value in terms.items():
@@ -294,10 +289,3 @@ class Run:
                 path = self.keeper.write(self.at.epoch * self.sampler.steps, lambda: capture(self), valid)
                 if signal:
                     self.keeper.stop(signal, path)
-
-
-def _plain(optimizer: Any) -> dict[str, Any]:
-    """What an optimizer is, as JSON: its class, and the plain settings of each group."""
-    inner = getattr(optimizer, "optimizer", optimizer)
-    groups = [{k: v for k, v in g.items() if isinstance(v, bool | int | float | str)} for g in inner.param_groups]
-    return {"class": type(inner).__name__, **{f"group {i}": group for i, group in enumerate(groups)}}

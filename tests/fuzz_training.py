@@ -163,7 +163,7 @@ KINDS = st.one_of(
 
 @target(st.tuples(st.sampled_from([*METHODS]), st.lists(KINDS, min_size=1, max_size=3), st.booleans()))
 def checkpoints(case: tuple[str, list[tuple], bool], folder: Path) -> None:
-    """The run goes on to finite weights, or says what is wrong; what lies in the folder after it is whole, or was harmed here."""
+    """The run goes on to finite weights, or says what is wrong; the newest in the folder after it is whole."""
     name, acts, sealed = case
     root, whole = written(name)
     copied = Path(shutil.copytree(root, folder / "run"))

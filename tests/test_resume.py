@@ -276,7 +276,7 @@ def put(described, path, value):
 
 
 ALTERED = {
-    "a weight": ("shared", lambda d, t: t[next(k for k in t if "parameters" in k)].fill_(math.nan) and None, "not finite"),
+    "a weight": ("shared", lambda d, t: [t[k].fill_(math.nan) for k in t if "parameters" in k] and None, "not finite"),
     "the place": ("shared", lambda d, t: put(d, ["at", "epoch"], 99), "two checkpoints"),
     "the history": ("shared", lambda d, t: put(d, ["record", "history"], []), "epochs told"),
     "an optimizer": (

@@ -53,10 +53,9 @@ def check_place(run: Run, shared: dict[str, Any], own: dict[str, Any]) -> None:
         or at["step"] >= run.sampler.steps
         or not record["epochs"] == at["epoch"] == len(record["history"])
     ):
-        raise CheckpointError(
-            f"a run of {last} epochs of {run.sampler.steps} steps is never at {at}, {len(record['history'])} told"
-        )
-    if not all(type(k) is str and type(v) in (int, float) for line in record["history"] for k, v in line.items()):
+        told = len(record["history"])
+        raise CheckpointError(f"is at {at} with {told} epochs told, but a run has {last} epochs of {run.sampler.steps} steps")
+    if not all(type(k) is str and isinstance(v, int | float) for line in record["history"] for k, v in line.items()):
         raise CheckpointError("has a history that is not of numbers")
 
 

@@ -175,7 +175,7 @@ class Run:
         if self.average:
             self.average.swap()
         with self.whole():
-            line["valid"] = value = validate(method)
+            line["valid"] = value = float(validate(method))
         at.waited += 1
         if value > (-math.inf if at.best is None else at.best):
             at.best, at.waited, self.record.best_epoch = value, 0, at.epoch

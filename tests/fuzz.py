@@ -27,6 +27,8 @@ from hypothesis import strategies as st
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "data")]
 
+from tallies import keep  # noqa: E402
+
 from hybridrec.errors import DataWarning, HybridrecError  # noqa: E402
 
 SECONDS = 60
@@ -49,11 +51,20 @@ class Tally:
     outcomes: Counter = field(default_factory=Counter)
     unexpected: dict[str, str] = field(default_factory=dict)  # one example and traceback a place
 
+    @property
+    def wrong(self) -> int:
+        """How many outcomes were unexpected."""
+        return sum(n for name, n in self.outcomes.items() if name not in (ACCEPTED, REFUSED))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers."""
+        counts = {name: self.outcomes[name] for name in (ACCEPTED, REFUSED)}
+        return {"target": self.name, "tried": self.outcomes.total(), **counts, "unexpected": self.wrong}
+
     def __str__(self) -> str:
-        wrong = sum(n for name, n in self.outcomes.items() if name not in (ACCEPTED, REFUSED))
         return (
             f"{self.name:12s} {sum(self.outcomes.values()):8,} tried {self.outcomes[ACCEPTED]:8,} accepted "
-            f"{self.outcomes[REFUSED]:8,} refused {wrong:6,} unexpected"
+            f"{self.outcomes[REFUSED]:8,} refused {self.wrong:6,} unexpected"
         )
 
 
@@ -182,18 +193,22 @@ def main() -> None:
     parser.add_argument("targets", nargs="*", help="names of targets; all if none")
     parser.add_argument("--examples", type=int, default=200, help="inputs a target (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="keep the tally there")
     args = parser.parse_args()
     import fuzz_artifacts
     import fuzz_data
     import fuzz_recipes
+    import fuzz_training
 
-    known = {**fuzz_data.TARGETS, **fuzz_artifacts.TARGETS, **fuzz_recipes.TARGETS}
+    known = {**fuzz_data.TARGETS, **fuzz_artifacts.TARGETS, **fuzz_training.TARGETS, **fuzz_recipes.TARGETS}
     if unknown := sorted(set(args.targets) - set(known)):
         parser.error(f"no target {unknown}; there are {', '.join(known)}")
-    tallies = []
+    tallies: list[Tally] = []
     for name in args.targets or known:
         tallies.append(run_of(name, args.examples, args.seed))
         print(tallies[-1], flush=True)
+        if args.out:
+            keep(args.out, f"tests/fuzz.py --examples {args.examples} --seed {args.seed}", [t.as_dict() for t in tallies])
     total = Tally("all", sum((t.outcomes for t in tallies), Counter()))
     print(total)
     for t in tallies:

@@ -6,9 +6,10 @@ import fuzz
 import fuzz_artifacts
 import fuzz_data
 import fuzz_recipes
+import fuzz_training
 import pytest
 
-NAMES = sorted({**fuzz_data.TARGETS, **fuzz_artifacts.TARGETS, **fuzz_recipes.TARGETS})
+NAMES = sorted({**fuzz_data.TARGETS, **fuzz_artifacts.TARGETS, **fuzz_training.TARGETS, **fuzz_recipes.TARGETS})
 
 
 def nothing_unexpected(name: str, examples: int, start: int) -> None:

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -44,3 +46,20 @@ def test_loaded_and_replaced_tensors_are_seen():
 def test_nothing_is_recorded_for_gradients():
     layer, memo = nn.Linear(3, 2), Memo()
     assert not memo(layer, lambda: layer(torch.ones(1, 3))).requires_grad
+
+
+def test_tensors_that_come_to_lie_where_others_were_are_seen():
+    layer, memo = nn.Linear(3, 2, bias=False), Memo()
+    del layer.weight
+    for value in range(50):
+        layer.weight = nn.Parameter(torch.full((2, 3), float(value)))
+        assert memo(layer, lambda: layer.weight.sum().item()) == 6 * value
+        del layer.weight
+
+
+def test_a_copy_remembers_nothing_of_the_original():
+    layer = nn.Linear(3, 2)
+    layer.memo = Memo()
+    layer.memo(layer, lambda: 1)
+    other = copy.deepcopy(layer)
+    assert other.memo(other, lambda: 2) == 2 and layer.memo(layer, lambda: 3) == 1

@@ -61,7 +61,7 @@ def compared(methods: list[str], out: Path) -> dict:
     command = [sys.executable, str(WORKERS / "one_against_two.py"), "--json", str(out), "--methods", *methods]
     done = subprocess.run(command, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr[-3000:]
-    return {row["method"]: row for row in json.loads(out.read_text())}
+    return {row["method"]: row for row in json.loads(out.read_text())["found"]}
 
 
 def test_every_kind_of_method_follows_one_process_for_fifty_steps(tmp_path):

@@ -1,15 +1,18 @@
 """Interrupted runs go on to the same bits; torn checkpoints, other runs, full disks and bad losses are told."""
 
+import hashlib
 import json
 import math
 import os
 import resource
+import shutil
 import signal
 import warnings
 
 import pytest
 import torch
 from conftest import planted
+from safetensors.torch import load_file, save_file
 from test_methods import METHODS, small
 
 import hybridrec.methods
@@ -103,7 +106,7 @@ def test_what_does_not_change_is_not_written_and_must_be_the_same(data, tmp_path
     assert "others.tensors.twin.copy.weight" in json.dumps(written)  # it follows the weights
     other = small("BUIR", data)
     other.graph.value[0] = 9.0
-    with pytest.raises(CheckpointError, match=r"graph\.value of the method is not what it was"):
+    with pytest.raises(CheckpointError, match=r"was written when graph\.value of the method was not what it is now"):
         run(data, tmp_path, method=other)
     assert same(state(run(data, tmp_path, method=small("BUIR", data))[0]), state(whole))
 
@@ -231,6 +234,98 @@ def test_the_newest_and_the_best_are_kept(data, tmp_path):
     assert kept == [6 * steps, 6 * steps - 1, 4 * steps, 2 * steps]
     run(data, tmp_path / "few", epochs=2, checkpoint=Checkpoints(tmp_path / "few", steps=1, keep_last=1, **NO_CLOCK))
     assert len(Checkpoints(tmp_path / "few").found()) == 1
+
+
+def test_a_damaged_checkpoint_does_not_count_among_those_kept(data, tmp_path):
+    how = {"epochs": 3, "checkpoint": Checkpoints(tmp_path, steps=1, keep_last=1, **NO_CLOCK)}
+    whole, _ = run(data, epochs=3)
+    with pytest.raises(Stopped):
+        run(data, method=signalled(small("LightGCN", data), 4), **how)
+    (good,) = how["checkpoint"].found()
+    torn = good.with_name("step-000000000900")
+    shutil.copytree(good, torn)
+    (torn / "shared.json").write_text("{")
+    with pytest.warns(CheckpointWarning, match="900"), pytest.raises(Stopped):
+        run(data, method=signalled(small("LightGCN", data), 1), **how)
+    (newer,) = how["checkpoint"].found()  # the torn one went with the first that was whole again
+    assert good.name < newer.name < torn.name
+    assert same(state(run(data, **how)[0]), state(whole))
+
+
+def resealed(checkpoint, name, change):
+    """One tree of a checkpoint changed, and the checksums put right."""
+    described = json.loads((checkpoint / f"{name}.json").read_text())
+    tensors = load_file(checkpoint / f"{name}.safetensors")
+    described = change(described, tensors) or described
+    (checkpoint / f"{name}.json").write_text(json.dumps(described))
+    save_file(tensors, checkpoint / f"{name}.safetensors")
+    manifest = json.loads((checkpoint / "checksums.json").read_text())
+    for file in manifest["files"]:
+        manifest["files"][file] = hashlib.sha256((checkpoint / file).read_bytes()).hexdigest()
+    (checkpoint / "checksums.json").write_text(json.dumps(manifest))
+
+
+def put(described, path, value):
+    """A value at a path of names in a described tree."""
+    for entry in described["dict"]:
+        if entry[0] == path[0]:
+            if len(path) == 1:
+                entry[1] = value
+            else:
+                put(entry[1], path[1:], value)
+
+
+ALTERED = {
+    "a weight": ("shared", lambda d, t: [t[k].fill_(math.nan) for k in t if "parameters" in k] and None, "not finite"),
+    "the place": ("shared", lambda d, t: put(d, ["at", "epoch"], 99), "two checkpoints"),
+    "the history": ("shared", lambda d, t: put(d, ["record", "history"], []), "epochs told"),
+    "an optimizer": (
+        "shared",
+        lambda d, t: t.update({k: x[:1].clone() for k, x in t.items() if k.endswith("exp_avg")}),
+        r"has exp_avg \(1, 16\) for a parameter",
+    ),
+    "a method of the class": (
+        "process-0",
+        lambda d, t: put(d, ["others", "attributes"], {"dict": [["forward", {"dict": [["value", 1], ["moved", False]]}]]}),
+        "has forward, which training never changes",
+    ),
+    "a part": ("process-0", lambda d, t: {"dict": []}, "does not fit this run"),
+    "the form": ("process-0", lambda d, t: {"graph": {"x": 1}}, "is not what a checkpoint is made of"),
+}
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_what_is_altered_with_its_checksums_is_refused(data, tmp_path, what):
+    with pytest.raises(Stopped):
+        run(data, tmp_path, method=signalled(small("LightGCN", data), 5))
+    name, change, said = ALTERED[what]
+    resealed(Checkpoints(tmp_path).newest(), name, change)
+    with pytest.raises(CheckpointError, match=said) as caught:
+        run(data, tmp_path)
+    assert str(Checkpoints(tmp_path).newest()) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(data, tmp_path):
+    run(data, tmp_path, epochs=1)
+    newest, before = Checkpoints(tmp_path).found()
+    (newest / "shared.json").unlink()
+    os.mkfifo(newest / "shared.json")
+    with pytest.warns(CheckpointWarning, match="is not a file"):
+        assert Checkpoints(tmp_path).newest() == before
+
+
+def test_weights_that_are_not_finite_after_the_last_step_are_told(data):
+    class Diverging(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.data.fill_(math.inf)
+
+    last = small("LightGCN", data)
+    with pytest.raises(TrainingError, match=r"nodes\.weight is not finite after the last step"):
+        run(data, method=last, epochs=1, batch_size=10**6, validate=lambda m: 0.0, optimizer=lambda g: Diverging(g, lr=0.1))
 
 
 class Exploding(MultVAE):

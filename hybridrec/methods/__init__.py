@@ -13,8 +13,8 @@ from hybridrec.methods.cfgan import CFGAN
 from hybridrec.methods.cl4srec import CL4SRec
 from hybridrec.methods.dccf import DCCF
 from hybridrec.methods.diffrec import DiffRec
-from hybridrec.methods.diffurec import DiffuRec
 from hybridrec.methods.diffuasr import DiffuASR
+from hybridrec.methods.diffurec import DiffuRec
 from hybridrec.methods.directau import DirectAU
 from hybridrec.methods.duorec import DuoRec
 from hybridrec.methods.egln import EGLN
@@ -63,8 +63,8 @@ __all__ = [
     "BERT4Rec",
     "CL4SRec",
     "DiffRec",
-    "DiffuRec",
     "DiffuASR",
+    "DiffuRec",
     "DirectAU",
     "DuoRec",
     "FlowCF",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hybridrec.errors import HybridrecError
 from hybridrec.training.folder import read_part, write_part
-from hybridrec.training.record import TrainingError
+from hybridrec.training.record import CheckpointError, TrainingError
 from hybridrec.training.state import Changes, set_random_state
 
 FOLDER = "not-finite"
@@ -22,21 +22,30 @@ LOST = ("gloo", "nccl", "connection closed", "connection reset", "timed out", "b
 
 
 @contextmanager
-def explained(where: str, remedy: str) -> Iterator[None]:
-    """Say in one TrainingError what an exhausted memory or a lost process means, and the ``remedy`` for the memory."""
+def explained(where: str, remedy: str, resumed: Path | None = None) -> Iterator[None]:
+    """Say in one TrainingError what an exhausted memory or a lost process means, and the ``remedy`` for the memory.
+
+    Any other failure of a run that has just gone on from the checkpoint ``resumed`` becomes a CheckpointError that names it.
+    """
     try:
         yield
     except HybridrecError:
         raise
-    except (RuntimeError, MemoryError) as e:
+    except Exception as e:
         text = str(e).lower()
-        if isinstance(e, MemoryError | torch.OutOfMemoryError) or any(sign in text for sign in NO_MEMORY):
+        of_system = isinstance(e, RuntimeError | MemoryError)
+        if of_system and (isinstance(e, MemoryError | torch.OutOfMemoryError) or any(sign in text for sign in NO_MEMORY)):
             raise TrainingError(f"out of memory at {where}: {remedy} ({_first_line(e)})") from e
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if distributed and (isinstance(e, torch.distributed.DistError) or any(sign in text for sign in LOST)):
+        if of_system and distributed and (isinstance(e, torch.distributed.DistError) or any(sign in text for sign in LOST)):
             raise TrainingError(
                 f"at {where} another process of this run was lost or did not answer in time; start the run again, with its "
                 f"checkpoints it goes on from the last one ({_first_line(e)})"
+            ) from e
+        if resumed is not None:
+            raise CheckpointError(
+                f"at {where}, gone on from {resumed}: {type(e).__name__}: {_first_line(e)}; delete that checkpoint to go on "
+                "from the one before, and if the same happens again it was not to blame"
             ) from e
         raise
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from hybridrec.training.record import CheckpointError, CheckpointWarning
 from hybridrec.training.tree import flatten, unflatten
 
 MANIFEST, ASIDE, NAME = "checksums.json", ".writing", "step-"
+NAMED = re.compile(NAME + r"\d{12}\+*")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Checkpoints:
 
     def found(self) -> list[Path]:
         """The checkpoints in the folder, newest first, whole or not."""
-        return sorted((p for p in self.path.glob(f"{NAME}*") if p.is_dir()), reverse=True)
+        return sorted((p for p in self.path.glob(f"{NAME}*") if NAMED.fullmatch(p.name) and p.is_dir()), reverse=True)
 
     def newest(self) -> Path | None:
         """The newest whole checkpoint, None where there is none. A torn one is passed over with a CheckpointWarning."""
@@ -80,15 +83,17 @@ class Checkpoints:
         _sync(aside)
         aside.rename(path)
         _sync(self.path)
-        for old in self._superfluous():
+        for old in self._superfluous(path):
             shutil.rmtree(old)
         return path
 
-    def _superfluous(self) -> Iterator[Path]:
-        found = self.found()
-        judged = sorted(((valid, p) for p in found if (valid := _valid(p)) is not None), reverse=True)
-        best = {p for _, p in judged[: self.keep_best]}
-        return (p for p in found[self.keep_last :] if p not in best)
+    def _superfluous(self, new: Path) -> Iterator[Path]:
+        """What need not be kept now that ``new`` is written. One of its step or a later one was not whole and passed over."""
+        found, step = self.found(), new.name.rstrip("+")
+        before = [p for p in found if p == new or p.name.rstrip("+") < step]
+        judged = sorted(((valid, p) for p in before if (valid := _valid(p)) is not None), reverse=True)
+        kept = {*before[: self.keep_last], *(p for _, p in judged[: self.keep_best])}
+        return (p for p in found if p not in kept)
 
     def among_best(self, valid: float) -> bool:
         """Whether a checkpoint after a validation of ``valid`` would be kept among the best."""
@@ -124,28 +129,44 @@ def write_part(folder: Path, name: str, tree: Any) -> dict[str, str]:
 
 def read_part(folder: Path, name: str) -> Any:
     """What ``write_part`` wrote. Raises ArtifactError naming the file that is missing or broken."""
-    return unflatten(read_json(folder / f"{name}.json"), read_weights(folder / f"{name}.safetensors"))
+    described, tensors = read_json(folder / f"{name}.json"), read_weights(folder / f"{name}.safetensors")
+    try:
+        return unflatten(described, tensors)
+    except ArtifactError:
+        raise
+    except Exception as e:  # a tree of another shape may fail in any way
+        raise ArtifactError(f"{folder / name}.json is not what a checkpoint is made of ({type(e).__name__}: {e!s:.200})") from e
 
 
 def damage(path: Path) -> str | None:
     """What is wrong with the checkpoint at ``path``; None where every file is as it was written."""
     try:
-        files = read_json(path / MANIFEST)["files"]
+        files = read_json(_plain(path / MANIFEST))["files"]
+        if unlisted := {p.name for p in path.iterdir()} - {MANIFEST, *files}:
+            return f"{MANIFEST} does not name {sorted(unlisted)[0]}"
         for name, digest in files.items():
             if Path(name).name != name:
                 return f"{MANIFEST} names {name!r}"
-            if _digest(path / name) != digest:
+            if _digest(_plain(path / name)) != digest:
                 return f"{name} does not have the checksum it was written with"
-    except (ArtifactError, OSError, KeyError, TypeError, AttributeError) as e:
-        return str(e)
+    except (ArtifactError, OSError, KeyError, TypeError, AttributeError, ValueError) as e:
+        return f"{e!s:.200}"
     return None
+
+
+def _plain(path: Path) -> Path:
+    """``path``, unless it is something that may never end, a pipe or a device. Raises OSError."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path.name} is not a file")
+    return path
 
 
 def _valid(path: Path) -> float | None:
     try:
-        return read_json(path / MANIFEST)["valid"]
+        valid = read_json(_plain(path / MANIFEST))["valid"]
     except (ArtifactError, OSError, KeyError, TypeError):
         return None  # torn: kept as long as it is among the newest, never among the best
+    return float(valid) if type(valid) in (int, float) and math.isfinite(valid) else None
 
 
 def _digest(path: Path) -> str:

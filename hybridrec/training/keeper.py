@@ -65,22 +65,34 @@ class Keeper:
         self._last, self._steps = time.monotonic(), 0
         return path
 
-    def latest(self) -> tuple[Any, Any] | None:
-        """Both parts of the newest whole checkpoint, None where there is none.
+    def resume(self, restore: Callable[[Any, Any], None]) -> Path | None:
+        """Hand both parts of the newest whole checkpoint to ``restore``; its path, None where there is none.
 
-        Raises CheckpointError where it is of another run, or where there is one and ``resume`` is off.
+        Raises CheckpointError in every process where it is of another run, or does not fit one of them, or where there is one
+        and ``resume`` is off.
         """
         path = self._together(self.checkpoints.newest if self.accelerator.is_main_process else None)[0]
         if path is None:
             return None
         if not self.checkpoints.resume:
             raise CheckpointError(f"{path} is there; name another folder, or delete it to begin anew")
-        try:
-            shared = read_part(path, SHARED)
-            _compare(path, shared.pop("identity"), self.identity)
-            return shared, read_part(path, OWN.format(self.accelerator.process_index))
-        except ArtifactError as e:
-            raise CheckpointError(f"{path} cannot be read: {e}") from e
+
+        def read() -> None:
+            try:
+                shared, own = read_part(path, SHARED), read_part(path, OWN.format(self.accelerator.process_index))
+                _compare(shared.pop("identity"), self.identity)
+                restore(shared, own)
+            except ArtifactError as e:
+                raise CheckpointError(f"{path} cannot be read: {e}") from e
+            except CheckpointError as e:
+                raise CheckpointError(f"{path} {e}") from e
+            except Exception as e:  # what is written wrongly, but with its checksums, may fail in any way
+                raise CheckpointError(
+                    f"{path} does not fit this run ({type(e).__name__}: {e!s:.200}); delete it to go on from the one before"
+                ) from e
+
+        self._together(read)
+        return path
 
     def stop(self, number: int, path: Path) -> None:
         """End the program, now that the checkpoint at ``path`` is written."""
@@ -127,14 +139,14 @@ def largest(*values: int) -> list[int]:
     return found.tolist()
 
 
-def _compare(path: Path, theirs: dict[str, Any], mine: dict[str, Any], field: str = "") -> None:
+def _compare(theirs: dict[str, Any], mine: dict[str, Any], field: str = "") -> None:
     for name in dict.fromkeys([*theirs, *mine]):
         a, b, where = theirs.get(name), mine.get(name), f"{field}.{name}".strip(".")
         if isinstance(a, dict) and isinstance(b, dict):
-            _compare(path, a, b, where)
+            _compare(a, b, where)
         elif a != b:
             raise CheckpointError(
-                f"{path} is of another run: {where} was {_short(a)} and is now {_short(b)}; "
+                f"is of another run: {where} was {_short(a)} and is now {_short(b)}; "
                 "go on with what it was, or name another folder"
             )
 

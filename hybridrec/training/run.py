@@ -7,19 +7,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from hybridrec.average import Average
-from hybridrec.saving import describe
 from hybridrec.shares import sharing
+from hybridrec.training.checks import identity
 from hybridrec.training.failure import explained, keep_batch
 from hybridrec.training.folder import Checkpoints
 from hybridrec.training.keeper import Keeper, everywhere, largest
 from hybridrec.training.record import Fit, TrainingError
-from hybridrec.training.state import Changes, capture, random_state, restore
+from hybridrec.training.shards import Shards
+from hybridrec.training.state import Changes, capture, random_state, restore, set_random_state
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -50,6 +52,8 @@ class Run:
 
     average: Average | None = None
     keeper: Keeper | None = None
+    resumed: Path | None = None  # the checkpoint gone on from, until an epoch has shown that it was sound
+    shards: Shards | None = None  # where the launch divides parameters over the processes
 
     def __init__(self, method: Any, data: Dataset, record: Fit, accelerator: Accelerator) -> None:
         from accelerate.utils import set_seed
@@ -75,12 +79,14 @@ class Run:
         schedule: MakeSchedule | None,
     ) -> None:
         """Make sampler, optimizers and schedules, and hand model and optimizers to Accelerate."""
+        from accelerate.utils import DistributedType
+
         accelerator, method = self.accelerator, self.method
         method.to(accelerator.device)
         self.clip = clip
         self.sampler = method.sampler(self.data, batch_size=batch_size, seed=self.record.seed, device=accelerator.device)
         players = method.players() if hasattr(method, "players") else {"": [p for p in method.parameters() if p.requires_grad]}
-        self.parameters = {name: list(parameters) for name, parameters in players.items()}
+        parameters = {name: list(of_player) for name, of_player in players.items()}
 
         def default(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
             make = torch.optim.AdamW if weight_decay else torch.optim.Adam
@@ -89,29 +95,21 @@ class Run:
         makers = optimizer if isinstance(optimizer, Mapping) else dict.fromkeys(players, optimizer or default)
         # A method may give its parts learning rates of their own: groups(lr) -> parameter groups.
         single = method.groups(lr) if hasattr(method, "groups") else None
-        made = {name: makers[name](single or [{"params": p}]) for name, p in self.parameters.items()}
+        made = {name: makers[name](single or [{"params": p}]) for name, p in parameters.items()}
         self.schedules = [schedule(o, epochs * self.sampler.steps) for o in made.values()] if schedule else []
-        self.model, *prepared = accelerator.prepare(method, *made.values())
+        if accelerator.distributed_type is DistributedType.FSDP:
+            self.shards = Shards(method, accelerator)
+            self.model, *prepared = self.shards.prepare(*made.values())
+        else:
+            self.model, *prepared = accelerator.prepare(method, *made.values())
         self.optimizers = dict(zip(made, prepared, strict=True))
 
     def resume(self, checkpoints: Checkpoints, watch: tuple[Watch, ...]) -> None:
         """Keep checkpoints from now on, and go on from the newest there is."""
         self.changes = Changes(self.method)
         self.watch = watch
-        identity = {
-            "method": describe(self.method) if hasattr(self.method, "arguments") else type(self.method).__qualname__,
-            "data": self.data.fingerprint,
-            "seed": self.record.seed,
-            "processes": self.record.processes,
-            "precision": self.accelerator.mixed_precision,
-            "settings": self.record.settings,
-            "schedules": [type(schedule).__name__ for schedule in self.schedules],
-            "optimizers": {name: _plain(optimizer) for name, optimizer in self.optimizers.items()},
-        }
-        self.keeper = Keeper(checkpoints, self.accelerator, identity)
-        found = self.keeper.latest()
-        if found:
-            restore(self, *found)
+        self.keeper = Keeper(checkpoints, self.accelerator, identity(self))
+        self.resumed = self.keeper.resume(lambda shared, own: restore(self, shared, own))
 
     def train(
         self,
@@ -136,14 +134,17 @@ class Run:
         )
         with noting, bar:
             while not at.finished:
-                with explained(f"epoch {at.epoch + 1}", LESS):
+                with explained(f"epoch {at.epoch + 1}", LESS, self.resumed):
                     line = self.epoch(at.epoch, watch, bar)
                 at.epoch, at.step = at.epoch + 1, 0
                 record.epochs = at.epoch
                 due = at.epoch % every == 0 or at.epoch == epochs
                 if validate and due and not getattr(method, "pretraining", False):
-                    with explained(f"the validation after epoch {at.epoch}", LESS_RANKED):
+                    with explained(f"the validation after epoch {at.epoch}", LESS_RANKED, self.resumed):
                         self.validate(validate, line)
+                    self.resumed = None
+                elif not validate:
+                    self.resumed = None
                 record.history.append(line)
                 bar.set_postfix({k: f"{v:.4g}" for k, v in line.items() if k != "epoch"}, refresh=False)
                 if track:
@@ -158,6 +159,15 @@ class Run:
             method.load_state_dict(self.weights)
         elif self.average:
             self.average.swap()
+        if self.shards:
+            self.shards.gather()
+        bad = [name for name, p in method.named_parameters() if p.requires_grad and not torch.isfinite(p).all()]
+        if bad:
+            raise TrainingError(f"{bad[0]} is not finite after the last step. Lower lr, or set clip")
+
+    def whole(self, write: bool = False) -> AbstractContextManager:
+        """While entered, by all processes, the method may be read outside of a step; see ``Shards.whole``."""
+        return self.shards.whole(write) if self.shards else nullcontext()
 
     def validate(self, validate: Callable[[Any], float], line: dict[str, float]) -> None:
         """Judge the weights of now, or their average, and keep them where they are the best so far."""
@@ -165,7 +175,8 @@ class Run:
         method.eval()
         if self.average:
             self.average.swap()
-        line["valid"] = value = validate(method)
+        with self.whole():
+            line["valid"] = value = float(validate(method))
         at.waited += 1
         if value > (-math.inf if at.best is None else at.best):
             at.best, at.waited, self.record.best_epoch = value, 0, at.epoch
@@ -180,7 +191,7 @@ class Run:
         if not at.step:
             self.totals = {}
             if hasattr(method, "refresh"):
-                with torch.no_grad():
+                with torch.no_grad(), self.whole(write=True):
                     method.refresh()
         batches: Iterator[Any] = self.sampler.epoch(epoch, accelerator.process_index, accelerator.num_processes, at.step)
         for step, batch in enumerate(batches, at.step):
@@ -196,7 +207,7 @@ class Run:
             where = f"epoch {epoch + 1}, step {step + 1}"
             said: dict[str, Tensor] = {}
             for player, optimizer in self.optimizers.items():
-                with explained(where, LESS), sharing(accelerator.process_index, accelerator.num_processes, whole):
+                with explained(where, LESS, self.resumed), sharing(accelerator.process_index, accelerator.num_processes, whole):
                     terms = self.turn(player, optimizer, batch, share, where)
                 said |= terms
                 for name, value in terms.items():
@@ -207,8 +218,13 @@ class Run:
                 self.keeper.count()
             bar.update()
         measures: dict[str, float] = {}
-        for see in watch:
-            measures |= see(method, batch, said) or {}
+        if watch:
+            drawn = random_state(accelerator.device)
+            with self.whole():
+                for see in watch:
+                    measures |= see(method, batch, said) or {}
+            set_random_state(drawn, accelerator.device)  # looking changes nothing, and draws for the rows of one process alone
+            measures = everywhere(measures)[0]
         rows = sum(self.sampler.size(step) for step in range(self.sampler.steps))
         names = sorted(self.totals)
         sums = accelerator.reduce(torch.stack([self.totals[name] for name in names]), "sum") / rows
@@ -231,8 +247,11 @@ class Run:
         for other in self.optimizers.values():
             other.zero_grad()
         self.accelerator.backward(loss * share)
+        if self.shards:
+            self.shards.reduce()
         if self.clip is not None:
-            self.accelerator.clip_grad_norm_(self.parameters[player], self.clip)
+            clip = self.shards.clip if self.shards else self.accelerator.clip_grad_norm_
+            clip([p for group in optimizer.param_groups for p in group["params"]], self.clip)
         optimizer.step()
         if self.average:
             self.average.update()
@@ -246,7 +265,8 @@ class Run:
         if self.keeper:
             folder = self.keeper.checkpoints.path
             rank = self.accelerator.process_index
-            kept = f". The batch is in {keep_batch(folder, rank, where, batch, terms, self.changes, self.drawn)}"
+            with self.whole():
+                kept = f". The batch is in {keep_batch(folder, rank, where, batch, terms, self.changes, self.drawn)}"
         raise TrainingError(
             f"the loss is not finite at {where}: {'; '.join(found)}. Lower lr, set clip, or look for extreme values in the "
             f"data{kept}"
@@ -270,10 +290,3 @@ class Run:
                 path = self.keeper.write(self.at.epoch * self.sampler.steps, lambda: capture(self), valid)
                 if signal:
                     self.keeper.stop(signal, path)
-
-
-def _plain(optimizer: Any) -> dict[str, Any]:
-    """What an optimizer is, as JSON: its class, and the plain settings of each group."""
-    inner = getattr(optimizer, "optimizer", optimizer)
-    groups = [{k: v for k, v in g.items() if isinstance(v, bool | int | float | str)} for g in inner.param_groups]
-    return {"class": type(inner).__name__, **{f"group {i}": group for i, group in enumerate(groups)}}

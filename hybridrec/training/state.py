@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridrec.graph import Graph
+from hybridrec.training.checks import check_numbers, check_place
 from hybridrec.training.record import CheckpointError
 
 if TYPE_CHECKING:
@@ -62,16 +63,16 @@ class Changes:
         for name, digest in others["fixed"].items():
             if name not in own or self._checksum(name, own[name]) != digest:
                 raise CheckpointError(
-                    f"{name} of the method is not what it was when the checkpoint was written; build the method from the "
+                    f"was written when {name} of the method was not what it is now; build the method from the "
                     "same data with the same arguments, and seed (torch.manual_seed) before you do"
                 )
         mine = self.parameters()
         if mine.keys() != parameters.keys():
-            raise CheckpointError(f"the method trains {sorted(mine)}, the checkpoint has {sorted(parameters)}")
+            raise CheckpointError(f"has {sorted(parameters)}, the method trains {sorted(mine)}")
         with torch.no_grad():
             for name, x in parameters.items():
                 if mine[name].shape != x.shape:
-                    raise CheckpointError(f"{name} has shape {tuple(mine[name].shape)}, in the checkpoint {tuple(x.shape)}")
+                    raise CheckpointError(f"has {name} {tuple(x.shape)}, the method {tuple(mine[name].shape)}")
                 mine[name].copy_(x)
             for name, x in others["tensors"].items():
                 self._place(name, x, own[name])
@@ -79,11 +80,15 @@ class Changes:
         for path, entry in others["attributes"].items():
             owner, _, name = path.rpartition(".")
             value = entry["value"]
+            if name in INTERNAL or hasattr(type(modules[owner]), name):
+                raise CheckpointError(f"has {path}, which training never changes")
             setattr(modules[owner], name, _to(value, self._device()) if entry["moved"] else value)
 
     def _place(self, name: str, x: Tensor, own: Tensor) -> None:
         if own.shape == x.shape and own.dtype == x.dtype:
             local(own).copy_(x)
+        elif own.ndim != x.ndim or own.dtype != x.dtype:
+            raise CheckpointError(f"has {name} {tuple(x.shape)} of {x.dtype}, the method {tuple(own.shape)} of {own.dtype}")
         else:  # buffers may grow
             owner, _, leaf = name.rpartition(".")
             self.method.get_submodule(owner)._buffers[leaf] = x.to(own.device)
@@ -145,6 +150,7 @@ def capture(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
         **({} if sharded else trained),
     }
     own = {
+        "at": asdict(run.at),
         "random": random_state(run.accelerator.device),
         "totals": run.totals,
         "others": others,
@@ -155,8 +161,13 @@ def capture(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def restore(run: Run, shared: dict[str, Any], own: dict[str, Any]) -> None:
-    """Put a run that has just been prepared where another was when ``capture`` made ``shared`` and ``own``."""
+    """Put a run that has just been prepared where another was when ``capture`` made ``shared`` and ``own``.
+
+    Raises CheckpointError where they do not fit it.
+    """
     device, trained = run.accelerator.device, own if "parameters" in own else shared
+    check_place(run, shared, own)
+    check_numbers(run, trained)
     run.changes.restore(trained["parameters"], own["others"])
     for name, saved in trained["optimizers"].items():
         parameters = [p for group in run.optimizers[name].param_groups for p in group["params"]]

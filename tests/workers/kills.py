@@ -1,6 +1,7 @@
 """Kills real training processes at random moments, some of them while a checkpoint is written, and compares what comes of it.
 
     python tests/workers/kills.py --kills 25
+    python tests/workers/kills.py --kills 25 --processes 2 --fsdp      # parameters divided over the two (FSDP2)
 
 Every run is killed (SIGKILL) again and again until it ends by itself; its weights and log must then be those of a run that
 was never interrupted, to the bit. Half of the runs are of two processes: one of them is killed, or both; one that is left
@@ -29,8 +30,11 @@ import accelerate  # noqa: F401
 import torch
 import torch._dynamo
 import torch.distributed.elastic.multiprocessing.errors
+import torch.distributed.fsdp
+import torch.distributed.tensor
 import tqdm.auto  # noqa: F401
 from conftest import planted
+from tallies import keep
 
 import hybridrec as hr
 import hybridrec.evaluation.ranking
@@ -40,6 +44,7 @@ from hybridrec.training import Checkpoints, fit, make_accelerator
 
 METHODS = {"SGL": {"dim": 8, "depth": 2}, "MultVAE": {"dim": 8, "hidden": 16}, "CFGAN": {"hidden": 16}}
 BATCH = {"SGL": 50, "MultVAE": 6, "CFGAN": 6}
+EXTRA: dict[str, str] = {}  # what the environment of two processes has besides
 PATIENCE = 60.0  # seconds that a process which lost its partner may take to notice
 
 
@@ -82,7 +87,7 @@ def start(name: str, world: int, folder: Path | None, out: Path) -> list[int]:
                 os.environ["ACCELERATE_USE_CPU"] = "true"
                 if world > 1:
                     where = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-                    os.environ.update(where, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
+                    os.environ.update(where, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), **EXTRA)
                 warnings.simplefilter("ignore")
                 train(name, folder, Path(f"{out}.{rank}"))
                 status = 0
@@ -173,7 +178,7 @@ def _writing(checkpoints: Path) -> int | None:
 def tally(kills: int, seed: int, folder: Path, worlds: tuple[int, ...] = (1, 2)) -> dict:
     """Kill so many times and count what came of it."""
     chance = random.Random(seed)
-    found = {"kills": 0, "in_write": 0, "left_alone_and_ended": 0, "hung": 0, "runs": 0, "different": 0}
+    found: dict = {"kills": 0, "in_write": 0, "left_alone_and_ended": 0, "hung": 0, "runs": 0, "different": 0}
     cases = [(name, world) for name in METHODS for world in worlds]
     wholes: dict = {}
     while found["kills"] < kills:
@@ -204,6 +209,15 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="of each run, in turn")
+    parser.add_argument("--fsdp", action="store_true", help="two processes with FSDP2 in place of DDP")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="keep the tally there")
     args = parser.parse_args()
+    if args.fsdp:
+        EXTRA.update(ACCELERATE_USE_FSDP="true", FSDP_VERSION="2")
     with tempfile.TemporaryDirectory() as scratch:
-        print(json.dumps(tally(args.kills, args.seed, Path(scratch), tuple(args.processes))))
+        found = tally(args.kills, args.seed, Path(scratch), tuple(args.processes))
+    if args.out:
+        worlds = " ".join(map(str, args.processes))
+        command = f"tests/workers/kills.py --kills {args.kills} --seed {args.seed} --processes {worlds}{' --fsdp' * args.fsdp}"
+        keep(args.out, command, found)
+    print(json.dumps(found))

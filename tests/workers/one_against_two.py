@@ -1,6 +1,7 @@
 """One process against two with the same global batch: every loss of the first fifty steps, and the metrics they end with.
 
     python tests/workers/one_against_two.py             # a few methods of each kind; --methods all, or names
+    python tests/workers/one_against_two.py --fsdp      # the two have their parameters divided (FSDP2), not replicated (DDP)
 
 Prints a table: the largest relative difference of a term of the loss over the steps, the largest difference of a metric, and
 what is to be expected: "float" where randomness follows one process, "noise" where it is drawn by each process for itself.
@@ -38,6 +39,7 @@ EXACT: dict[str, dict[str, Any]] = {
 }
 CHOSEN = ["LightGCN", "SGL", "MultVAE", "DiffRec", "SASRec", "CFGAN", "AMF", "Align"]
 STEPS = 50
+FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "NO_WRAP"}
 
 
 def alignment(data: Any, folder: Path) -> tuple[Any, Any]:
@@ -101,7 +103,7 @@ def train(name: str, folder: Path) -> dict:
     for parts in zip(*everyone, strict=True):
         rows = sum(n for n, _ in parts)
         turns.append({k: sum(n * t[k] for n, t in parts) / rows for k in parts[0][1]})
-    return {"turns": turns, "steps": how["epochs"] * steps, "metrics": metrics}
+    return {"turns": turns, "steps": how["epochs"] * steps, "metrics": metrics, "how": accelerator.distributed_type.value}
 
 
 def work(names: list[str], out: Path) -> None:
@@ -115,11 +117,11 @@ def work(names: list[str], out: Path) -> None:
     state.destroy_process_group()
 
 
-def launch(processes: int, names: list[str], folder: Path) -> dict:
-    """What so many processes found."""
+def launch(processes: int, names: list[str], folder: Path, fsdp: bool = False) -> dict:
+    """What so many processes found, by configuration alone under DDP or FSDP2."""
     out = folder / f"{processes}.json"
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", **(FSDP if fsdp else {})}
     done = subprocess.run(
         [*start, __file__, "--out", str(out), "--methods", *names], env=environment, capture_output=True, text=True, timeout=900
     )
@@ -132,7 +134,7 @@ def apart(a: float, b: float) -> float:
     return abs(a - b) / max(abs(a), 0.01)
 
 
-def table(names: list[str]) -> list[dict]:
+def table(names: list[str], fsdp: bool = False) -> list[dict]:
     """One row a method."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -140,7 +142,7 @@ def table(names: list[str]) -> list[dict]:
             from tinytext import tiny_sentences
 
             tiny_sentences(folder, ["red green blue quiet drama space robots", *map(str, range(40))])
-        one, two = launch(1, names, folder), launch(2, names, folder)
+        one, two = launch(1, names, folder), launch(2, names, folder, fsdp)
     rows = []
     for name in names:
         a, b = one[name], two[name]
@@ -154,6 +156,7 @@ def table(names: list[str]) -> list[dict]:
                 "loss": loss,
                 "metric": metric,
                 "expected": "float" if name in EXACT else "noise",
+                "how": b["how"],
             }
         )
     return rows
@@ -162,15 +165,19 @@ def table(names: list[str]) -> list[dict]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=CHOSEN, help="names, or: all")
+    parser.add_argument("--fsdp", action="store_true", help="two processes with FSDP2 in place of DDP")
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, help="write the rows there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the rows there")
     args = parser.parse_args()
     if args.out:
         work(args.methods, args.out)
     else:
-        rows = table(list(EXACT) if args.methods == ["all"] else args.methods)
+        rows = table(list(EXACT) if args.methods == ["all"] else args.methods, args.fsdp)
         print("| method | steps | largest difference of a loss (relative) | of a metric | expected |\n|---|---|---|---|---|")
         for row in rows:
             print(f"| {row['method']} | {row['steps']} | {row['loss']:.1e} | {row['metric']:.1e} | {row['expected']} |")
         if args.json:
-            args.json.write_text(json.dumps(rows, indent=1))
+            from tallies import keep
+
+            named = " ".join(args.methods)
+            keep(args.json, f"tests/workers/one_against_two.py --methods {named}{' --fsdp' * args.fsdp}", rows)

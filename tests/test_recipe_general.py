@@ -35,7 +35,9 @@ def test_it_trains_judges_by_both_protocols_and_writes_passports(tmp_path):
             "full": ["train", "valid"],
             "train-mask": ["train"],
         }
-    assert json.loads((tmp_path / "out" / "tiny-MultVAE-0.json").read_text())["full"]["training"]["settings"]["batch_size"] == 50
+    assert (
+        json.loads((tmp_path / "out" / "tiny-MultVAE-0.json").read_text())["full"]["training"]["settings"]["batch_size"] == 50
+    )
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)

@@ -37,12 +37,11 @@ class _LogSumExp(torch.autograd.Function):
             top = score.amax(1, keepdim=True)
             mass = score.sub_(top).exp_().sum(1, keepdim=True)
             result[some] = top.add_(mass.log()).squeeze(1)
-            if for_anchor or for_candidates:
-                score /= mass  # rows sum to 1
+            # Rows of shares are score / mass: dividing what is multiplied with them, D wide, spares a pass over M.
             if to_anchor is not None:
-                torch.mm(score, candidates, out=to_anchor[some])
+                torch.mm(score, candidates, out=to_anchor[some]).div_(mass)
             if to_candidates is not None:
-                to_candidates.addmm_(score.T, anchor[some])
+                to_candidates.addmm_(score.T, anchor[some] / mass)
         ctx.save_for_backward(anchor, candidates, result, to_anchor, to_candidates)
         return result
 

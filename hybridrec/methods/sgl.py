@@ -14,7 +14,7 @@ from hybridrec.encoders.table import NodeTable
 from hybridrec.foldin import known_or_folded
 from hybridrec.graph import Graph
 from hybridrec.losses.contrastive import info_nce
-from hybridrec.losses.ranking import bpr, squared_norm
+from hybridrec.losses.ranking import bpr, squared_length, squared_norm
 from hybridrec.memo import Memo
 from hybridrec.pairs.natural import natural
 from hybridrec.saving import configured
@@ -32,7 +32,8 @@ class SGL(nn.Module):
     contrastive | data-based views | natural pairs | InfoNCE
 
     ``view`` thins the graph: ``EdgeDrop(keep)`` unless another is given, ``NodeDrop`` or ``RandomWalk``; ``weight`` is
-    lambda_1, ``decay`` lambda_2, ``alpha`` the weight of every layer (their mean unless given).
+    lambda_1, ``decay`` lambda_2 over a batch's embeddings and ``shrink`` that over all, ``alpha`` the weight of every layer
+    (their mean unless given).
     """
 
     sampler = PairSampler
@@ -48,13 +49,14 @@ class SGL(nn.Module):
         decay: float = 1e-4,
         view: EdgeDrop | NodeDrop | RandomWalk | None = None,
         alpha: float | None = None,
+        shrink: float = 0.0,
     ) -> None:
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
         self.view = view or EdgeDrop(keep)
         self.encoder = LightGCN(depth, alpha)
-        self.temperature, self.weight, self.decay = temperature, weight, decay
+        self.temperature, self.weight, self.decay, self.shrink = temperature, weight, decay, shrink
         self._memo = Memo()
 
     def embed(self, graph: Graph | Sequence[Graph]) -> SimpleNamespace:
@@ -69,7 +71,8 @@ class SGL(nn.Module):
         items = info_nce(natural(one.item, two.item, batch.positive), self.temperature)
         free = self.nodes.split(self.nodes())
         decay = squared_norm(free.user[batch.user], free.item[batch.positive], free.item[batch.negative])
-        return {"rank": rank, "contrast": self.weight * (users + items), "decay": self.decay * decay}
+        decay = self.decay * decay + self.shrink * squared_length(self.nodes())
+        return {"rank": rank, "contrast": self.weight * (users + items), "decay": decay}
 
     def evidence(self, batch: Pairs) -> dict[str, Any]:
         """What ``diagnostics`` looks at: every item and its view."""

@@ -13,7 +13,7 @@ from hybridrec.encoders.graph import LightGCN
 from hybridrec.encoders.table import NodeTable
 from hybridrec.foldin import known_or_folded
 from hybridrec.losses.contrastive import info_nce
-from hybridrec.losses.ranking import bpr, squared_norm
+from hybridrec.losses.ranking import bpr, squared_length, squared_norm
 from hybridrec.memo import Memo
 from hybridrec.pairs.natural import natural
 from hybridrec.protocols import View
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 class SimGCL(nn.Module):
     """Two noisy embeddings of every node agree, beside ranking: the graph itself is left alone.
 
-    Yu et al. 2022, SimGCL, arXiv 2112.08679, eqs. 8 to 10: noise at every layer, layers 1 to ``depth`` averaged.
+    Yu et al. 2022, SimGCL, arXiv 2112.08679, eqs. 8 to 10: noise at every layer, layers 1 to ``depth`` averaged. RLMRec's code,
+    Ren et al. 2024, arXiv 2310.15950, adds up all layers (``skip=0, alpha=1``) and shrinks all parameters (``shrink``).
     contrastive | feature-based views | natural pairs | InfoNCE
 
-    ``eps`` is the length of the noise, ``weight`` lambda, ``decay`` the weight of the L2 term, ``alpha`` that of every layer
-    (their mean unless given).
+    ``eps`` is the length of the noise, ``weight`` lambda, ``decay`` the weight of the L2 term over a batch's embeddings and
+    ``shrink`` that over all, ``alpha`` the weight of every layer (their mean unless given), of which the first ``skip`` are
+    left out.
     """
 
     sampler = PairSampler
@@ -47,20 +49,22 @@ class SimGCL(nn.Module):
         weight: float = 0.5,
         decay: float = 1e-4,
         alpha: float | None = None,
+        skip: int = 1,
+        shrink: float = 0.0,
     ) -> None:
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
         self.encoder = LightGCN(depth)
         self.noise = SignNoise(eps)
-        self.alpha = 1 / depth if alpha is None else alpha
-        self.temperature, self.weight, self.decay = temperature, weight, decay
+        self.alpha, self.skip = 1 / (depth + 1 - skip) if alpha is None else alpha, skip
+        self.temperature, self.weight, self.decay, self.shrink = temperature, weight, decay, shrink
         self._memo = Memo()
 
     def embed(self, noise: View) -> SimpleNamespace:
         """Embeddings by side, each layer passed through ``noise``: ``.user`` (U, D), ``.item`` (I, D)."""
         layers = self.encoder.layers(self.graph, self.nodes(), noise)
-        return self.nodes.split(torch.stack(layers[1:]).sum(0) * self.alpha)
+        return self.nodes.split(torch.stack(layers[self.skip :]).sum(0) * self.alpha)
 
     def forward(self, batch: Pairs) -> dict[str, Tensor]:
         """Terms ``rank``, ``contrast`` and ``decay`` of a batch of pairs."""
@@ -70,7 +74,8 @@ class SimGCL(nn.Module):
         items = info_nce(natural(one.item, two.item, batch.positive), self.temperature)
         free = self.nodes.split(self.nodes())
         decay = squared_norm(free.user[batch.user], free.item[batch.positive], free.item[batch.negative])
-        return {"rank": rank, "contrast": self.weight * (users + items), "decay": self.decay * decay}
+        decay = self.decay * decay + self.shrink * squared_length(self.nodes())
+        return {"rank": rank, "contrast": self.weight * (users + items), "decay": decay}
 
     def evidence(self, batch: Pairs) -> dict[str, Any]:
         """What ``diagnostics`` looks at: every item and its view."""

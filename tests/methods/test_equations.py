@@ -99,6 +99,16 @@ def test_simgcl_equals_its_dense_formula(data):
     torch.testing.assert_close(terms["contrast"], 0.5 * sides(noisy(*noise[:2]), noisy(*noise[2:]), 0.3))
 
 
+def test_simgcl_and_sgl_as_rlmrec_has_them(data):
+    method = SimGCL(data, dim=D, depth=2, alpha=1.0, skip=0, decay=0.0, shrink=0.01)
+    a, x = normalised(adjacency(method.graph)), method.nodes()
+    terms = method(BATCH)
+    torch.testing.assert_close(terms["rank"], rank(x + a @ x + a @ a @ x))
+    torch.testing.assert_close(terms["decay"], 0.01 * x.square().sum())
+    method = SGL(data, dim=D, depth=2, decay=0.0, shrink=0.01)
+    torch.testing.assert_close(method(BATCH)["decay"], 0.01 * method.nodes().square().sum())
+
+
 def test_hccf_equals_its_dense_formula(data):
     torch.manual_seed(0)
     method = HCCF(data, dim=D, depth=2, hyperedges=3, keep=1.0, slope=0.5, temperature=0.3, weight=0.5, decay=0.1)

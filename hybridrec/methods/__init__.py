@@ -28,6 +28,7 @@ from hybridrec.methods.multvae import MultVAE
 from hybridrec.methods.ncl import NCL
 from hybridrec.methods.recdcl import RecDCL
 from hybridrec.methods.recvae import RecVAE
+from hybridrec.methods.rlmrec import RLMRec, RLMRecGen
 from hybridrec.methods.sasrec import SASRec
 from hybridrec.methods.selfcf import SelfCF
 from hybridrec.methods.sgl import SGL
@@ -64,6 +65,8 @@ __all__ = [
     "LightGCN",
     "MaskedBranch",
     "MultVAE",
+    "RLMRec",
+    "RLMRecGen",
     "RecDCL",
     "RecVAE",
     "SASRec",

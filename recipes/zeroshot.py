@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from arguments import parse, run
 from leads import table, write
 from schedules import falling
+from sums import Sum
 
 import hybridrec as hr
 from hybridrec.baselines.content import HistoryMean
-from hybridrec.data.batches import Query
 from hybridrec.data.split import LeaveOneOut
 from hybridrec.evaluation import Result
 from hybridrec.saving import CONFIG, load_method, save_method
@@ -95,18 +94,6 @@ def judge(args: ZeroShot, data: hr.Dataset, known: dict[str, hr.Hybrid]) -> tupl
     own = hr.Hybrid(data, dim=args.dim)
     hr.fit(own, data, epochs=args.own_epochs, batch_size=80, lr=3e-3, schedule=falling, every=2, patience=3, seed=args.seed)
     return {**rows, "trained on it": hr.evaluate(own, data, args.part)}, judged
-
-
-class Sum:
-    """Standardised scores of methods over one catalogue, added: ``Blend`` of methods that need not be saved."""
-
-    def __init__(self, methods: list[Any]) -> None:
-        self.methods = methods
-
-    def score(self, query: Query) -> torch.Tensor:
-        """Scores of all items: (B, I)."""
-        scores = (method.score(query) for method in self.methods)
-        return torch.stack([torch.nn.functional.layer_norm(s, s.shape[1:]) for s in scores]).sum(0)
 
 
 if __name__ == "__main__":

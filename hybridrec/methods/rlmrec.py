@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class RLMRec(nn.Module):
     """LightGCN whose users and items agree with their embedded texts: RLMRec-Con.
 
-    Ren et al. 2024, Representation learning with large language models for recommendation, arXiv 2310.15950: the contrastive
-    alignment of section 3.4, ``-log exp(cos(e, f(s)) / t) / sum_j exp(cos(e, f(s_j)) / t)``, with f a perceptron of texts s.
+    Ren et al. 2024, Representation learning with large language models for recommendation, arXiv 2310.15950, eqs. 6 and 7:
+    ``-log exp(cos(e, f(s)) / t) / sum_j exp(cos(e, f(s_j)) / t)``, with f a perceptron that takes texts s to the width of e.
     contrastive | data-based views (edge dropping, text) | natural pairs | InfoNCE
     Scenario: general, multi-modal
 
@@ -101,9 +101,9 @@ class RLMRec(nn.Module):
 class RLMRecGen(nn.Module):
     """LightGCN that rebuilds the embedded texts of nodes whose own embeddings were hidden: RLMRec-Gen.
 
-    Ren et al. 2024, arXiv 2310.15950, the generative alignment of section 3.4: a share ``hidden`` of nodes has a learned token
-    in place of its embedding, and a perceptron of what the graph makes of it must pick that node's text among those of all
-    hidden nodes. The ranking term reads the same masked embeddings, as the authors' code does.
+    Ren et al. 2024, arXiv 2310.15950, eqs. 6 and 8: a share ``hidden`` of nodes has a learned token in place of its embedding,
+    and a perceptron of what the graph makes of it must pick that node's text among those of all hidden nodes. The ranking
+    term reads the same masked embeddings, as the authors' code does.
     reconstructive | data-based views (masking, edge dropping, text) | natural pairs | InfoNCE
     Scenario: general, multi-modal
 

@@ -59,7 +59,7 @@ class Denoise:
     recencies: list[float] = field(default_factory=lambda: [0.5, 0.6, 0.7], metadata={"help": "decays of the row it scores"})
     shares: list[float] = field(default_factory=lambda: [0.05], metadata={"help": "weights of the closed form in the sum"})
     report: str = field(default="", metadata={"help": "JSON file for every row and seed with passports"})
-    out: str = field(default="runs/denoise", metadata={"help": "folder for the first seed's Hybrid"})
+    out: str = field(default="runs/denoise", metadata={"help": "folder for the first seed's Hybrid and all users' values"})
 
 
 def main() -> None:
@@ -83,6 +83,8 @@ def main() -> None:
             source = shuffled_text(data, seed) if name == SHUFFLED else data
             found[name] = hr.evaluate(trained(args, source, seed, **VARIANTS.get(name, {})), data, part)
         runs.append(found)
+        for name, result in found.items():
+            result.save(Path(args.out) / "cells" / f"{data.name}-{part}-{seed}-{name.replace(' ', '-')}")
         if seed == args.seeds[0]:
             save_method(method, Path(args.out) / f"{data.name}-{part}", data.schema)
     print(table(runs, BOTH))

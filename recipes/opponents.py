@@ -6,6 +6,10 @@
 
 Points are data: opponents.yaml. With `--last` everything before the last item trains and is read on test. `--recencies` are
 tried besides at every point of a closed form, whose solution they leave alone. What ended is in OUT and is not run again.
+
+    python recipes/opponents.py FOLDER EASE EDLAE IALS --last --beside runs/denoise/cells/NAME-test-0-hybrid
+
+tells how far a result saved by another recipe is ahead of each, and writes that table to OUT as well.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from typing import Any
 
 import torch
 from arguments import read_yaml, run
+from leads import table, write
 from schedules import falling
 
 import hybridrec as hr
@@ -37,6 +42,7 @@ def main() -> None:
     parser.add_argument("--as", dest="like", help="name of a data set whose best points are taken as they are")
     parser.add_argument("--recencies", type=float, nargs="+", default=[0.6, 0.7], help="with --last: decays of the row scored")
     parser.add_argument("--points", default=str(Path(__file__).with_name("opponents.yaml")), help="YAML file of points")
+    parser.add_argument("--beside", type=Path, nargs="+", default=[], help="saved results, the last of which is judged")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and negatives")
     parser.add_argument("--out", type=Path, default=Path("recipes/results/hybrid/opponents"), help="folder of results")
     parser.add_argument("--cells", type=Path, default=Path("runs/opponents"), help="folder for users' values")
@@ -61,6 +67,11 @@ def main() -> None:
         result.save(args.cells / path.stem)
         path.write_text(json.dumps({"tried": tried, "test": result.passport}, indent=1) + "\n", encoding="utf-8")
         print(f"{first.name}, {label}, test: {result.metrics['recall@20']:.4f} {result.metrics[METRIC]:.4f} {best}", flush=True)
+    if args.beside:
+        cells = [args.cells / f"{first.name}-{label}-{args.seed}" for label in args.labels] + args.beside
+        rows = {cell.name.removeprefix(f"{first.name}-"): Result.load(cell) for cell in cells}
+        print(table([rows], args.beside[-1].name.removeprefix(f"{first.name}-")))
+        write(args.out / f"{first.name}.json", [rows], args.beside[-1].name.removeprefix(f"{first.name}-"))
 
 
 def search(spec: dict[str, Any], label: str, data: hr.Dataset, args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -56,6 +56,11 @@ def test_competitors_are_tried_on_valid_and_the_best_point_is_judged_on_test(fol
     assert found["test"]["method"]["arguments"]["recency"]["arguments"]["decay"] == best["recency"]
     assert found["test"]["data"]["rows"]["train"] == 80 * 11 and found["test"]["tuning"]["points"] == 4
     assert json.loads((tmp_path / "out" / "tiny-small-0.json").read_text())["test"]["training"]["epochs"] == 2
+    call(opponents, folder, "EASE", *where, "--beside", tmp_path / "cells" / "tiny-small-0")
+    first, second = json.loads((tmp_path / "out" / "tiny.json").read_text())
+    assert (first["row"], second["row"]) == ("EASE-0", "small-0") and not second["lead"]
+    ahead = second["metrics"]["ndcg@20"] - first["metrics"]["ndcg@20"]
+    assert first["lead"][0]["value"] == pytest.approx(ahead)
 
 
 def test_the_sum_with_the_closed_form_is_chosen_on_valid(folder, tmp_path, call, capsys):

@@ -64,6 +64,15 @@ def gram(x: Any) -> Tensor:
     return g
 
 
+def add_gram_(g: Tensor, x: Any, weight: float = 1.0) -> Tensor:
+    """``G + weight X'X`` for a scipy sparse matrix ``x`` (n, I), written over ``g`` (I, I)."""
+    rows = x.T.tocsr()
+    for start in range(0, len(g), BLOCK):
+        product = (rows[start : start + BLOCK] @ x).toarray()
+        g[start : start + BLOCK].add_(torch.from_numpy(product).to(g.dtype), alpha=weight)
+    return g
+
+
 def invert_(a: Tensor) -> Tensor:
     """The inverse of a symmetric positive definite matrix (I, I), written over it. Only its upper triangle is read.
 

@@ -4,8 +4,8 @@
     python recipes/denoise.py FOLDER --final           # everything before the last item trains and is read; judged once
 
 FOLDER has `features_text.npy` and `features_words.npy`, as `recipes/embed.py` writes them. The first form tries the closed
-form's `--ridges`, `--kernels` and `--recencies` and says which was best; `--final` wants one of each. Results with their
-passports go to `--report`, the first seed's Hybrid to `--out`.
+form's `--ridges`, `--kernels`, `--word_kernels` and `--recencies`, and `--shares` of it in the sum, and says which were best;
+`--final` wants one of each. Results with their passports go to `--report`, the first seed's Hybrid to `--out`.
 """
 
 from __future__ import annotations
@@ -55,10 +55,11 @@ class Denoise:
     lr: float = field(default=3e-3, metadata={"help": "largest learning rate; it falls to zero over the epochs"})
     ridges: list[float] = field(default_factory=lambda: [100.0], metadata={"help": "of the closed form"})
     kernels: list[float] = field(default_factory=lambda: [80.0, 200.0], metadata={"help": "weights of its text kernel"})
+    word_kernels: list[float] = field(default_factory=lambda: [0.0], metadata={"help": "weights of its word kernel; 0: none"})
     recencies: list[float] = field(default_factory=lambda: [0.5, 0.6, 0.7], metadata={"help": "decays of the row it scores"})
-    share: float = field(default=0.05, metadata={"help": "weight of the closed form in the sum"})
+    shares: list[float] = field(default_factory=lambda: [0.05], metadata={"help": "weights of the closed form in the sum"})
     report: str = field(default="", metadata={"help": "JSON file for every row and seed with passports"})
-    out: str = field(default="runs/denoise", metadata={"help": "folder for the first seed's Hybrid"})
+    out: str = field(default="runs/denoise", metadata={"help": "folder for the first seed's Hybrid and all users' values"})
 
 
 def main() -> None:
@@ -77,12 +78,13 @@ def main() -> None:
             method.steps = steps
             found["hybrid" if steps == 1 else f"hybrid, {steps} steps"] = hr.evaluate(method, data, part)
         method.steps = 1
-        both = hr.Blend.of(data, [method, solved], [1.0, args.share])
-        found[BOTH] = hr.evaluate(both, data, part)
+        found[BOTH] = summed(args, data, part, method, solved)
         for name in args.variants:
             source = shuffled_text(data, seed) if name == SHUFFLED else data
             found[name] = hr.evaluate(trained(args, source, seed, **VARIANTS.get(name, {})), data, part)
         runs.append(found)
+        for name, result in found.items():
+            result.save(Path(args.out) / "cells" / f"{data.name}-{part}-{seed}-{name.replace(' ', '-')}")
         if seed == args.seeds[0]:
             save_method(method, Path(args.out) / f"{data.name}-{part}", data.schema)
     print(table(runs, BOTH))
@@ -92,27 +94,41 @@ def main() -> None:
 
 def opponent(args: Denoise, data: hr.Dataset, part: str) -> tuple[Any, Result]:
     """The closed form with the best of the arguments given, on the valid rows; of several there is no choice on test."""
-    points = list(product(args.ridges, args.kernels, args.recencies))
+    points = list(product(args.ridges, args.kernels, args.word_kernels, args.recencies, args.shares))
     if args.final and len(points) > 1:
-        raise DataError("--final wants one of each --ridges, --kernels and --recencies: choose them on the valid rows first")
+        raise DataError(
+            "--final wants one of each --ridges, --kernels, --word_kernels, --recencies and --shares: choose them on the valid "
+            "rows first"
+        )
     best: tuple[Any, Result] | None = None
-    for ridge, kernel in product(args.ridges, args.kernels):
+    for ridge, kernel, words in product(args.ridges, args.kernels, args.word_kernels):
         weights: torch.Tensor | None = None
         for decay in args.recencies:
-            method = hr.CEASE(data, ridge=ridge, weight=kernel, recency=Recency(decay))
+            said = {"words": "words", "word_weight": words} if words else {}
+            method = hr.CEASE(data, ridge=ridge, weight=kernel, recency=Recency(decay), **said)
             if weights is None:
                 hr.fit(method, data)
                 weights = method.weights
             method.weights = weights
             result = hr.evaluate(method, data, part)
             print(
-                f"closed form: ridge {ridge:g}, kernel {kernel:g}, recency {decay:g}: {result.metrics['ndcg@20']:.4f}",
+                f"closed form: ridge {ridge:g}, kernel {kernel:g}, words {words:g}, recency {decay:g}: "
+                f"{result.metrics['ndcg@20']:.4f}",
                 flush=True,
             )
             if best is None or result.metrics["ndcg@20"] > best[1].metrics["ndcg@20"]:
                 best = method, result
     assert best is not None
     return best
+
+
+def summed(args: Denoise, data: hr.Dataset, part: str, method: hr.Hybrid, solved: Any) -> Result:
+    """The sum of both with the best of the shares given, on the valid rows."""
+    found: list[Result] = []
+    for share in args.shares:
+        found.append(hr.evaluate(hr.Blend.of(data, [method, solved], [1.0, share]), data, part))
+        print(f"sum: share {share:g}: {found[-1].metrics['ndcg@20']:.4f}", flush=True)
+    return max(found, key=lambda result: result.metrics["ndcg@20"])
 
 
 def trained(args: Denoise, data: hr.Dataset, seed: int, **given: Any) -> hr.Hybrid:

@@ -1,6 +1,7 @@
 """Write a copy of a data set in which every item's text is embedded by a frozen encoder, for methods that read text features.
 
 python recipes/embed.py amazon-beauty --out runs/data/amazon-beauty
+python recipes/embed.py citeulike-t --out runs/data/citeulike-t --encoder "" --template prompts/tags.j2        # words alone
 python recipes/compare.py --data runs/data/amazon-beauty --methods EASE CEASE --shuffled CEASE
 """
 
@@ -29,7 +30,9 @@ class Embed:
 
     data: str = field(default="ml-100k", metadata={"help": "name, folder or Hub id of the data set"})
     out: str = field(default="runs/data/ml-100k", metadata={"help": "new folder for the copy; its name becomes the data set's"})
-    encoder: str = field(default=DEFAULT, metadata={"help": "a sentence-transformers model, by Hub id or path"})
+    encoder: str = field(
+        default=DEFAULT, metadata={"help": "sentence-transformers model, by Hub id or path; empty: only words"}
+    )
     template: str = field(default="prompts/item.j2", metadata={"help": "Jinja file that renders a row of the items' table"})
     tokens: int | None = field(default=None, metadata={"help": "longer texts are cut; the model's own limit if none"})
     modality: str = field(default="text", metadata={"help": "what the features are called"})
@@ -41,17 +44,23 @@ def main() -> None:
     args = parse(Embed, __doc__, positional="data")
     data = hr.load(args.data)
     texts = item_texts(data, read_text(args.template))
+    known = torch.tensor([bool(text) for text in texts])
+    found = {args.words: Feature(word_ids(texts).float(), known)}
+    if args.encoder:
+        found[args.modality] = Feature(embedded(args, texts) * known.unsqueeze(1), known)
+    own = {**data.features.get(data.target, {}), **found}
+    about = f"{data.name} with the words of item texts as `{args.words}`"
+    about += f", the texts embedded by {args.encoder} as `{args.modality}`." if args.encoder else "."
+    save_folder(replace(data, features={**data.features, data.target: own}), args.out, about=about)
+    print(f"{args.out}: {int(known.sum()):,} of {len(texts):,} {data.target}s have a text")
+
+
+def embedded(args: Embed, texts: list[str]) -> torch.Tensor:
+    """A vector for every text (I, F)."""
     encoder = TextEncoder(args.encoder, dim=1, rank=0, tokens=args.tokens)
     encoder = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     parts = [texts[i : i + TOGETHER] for i in range(0, len(texts), TOGETHER)]
-    values = torch.cat([encoder.embed(part)[0] for part in tqdm(parts, unit=f"x {TOGETHER} texts")])
-    known = torch.tensor([bool(text) for text in texts])
-    values[~known] = 0
-    found = {args.modality: Feature(values, known), args.words: Feature(word_ids(texts).float(), known)}
-    own = {**data.features.get(data.target, {}), **found}
-    about = f"{data.name} with item texts embedded by {args.encoder} as `{args.modality}`, their words as `{args.words}`."
-    save_folder(replace(data, features={**data.features, data.target: own}), args.out, about=about)
-    print(f"{args.out}: {int(known.sum()):,} of {len(texts):,} {data.target}s have a text of {values.shape[1]} numbers")
+    return torch.cat([encoder.embed(part)[0] for part in tqdm(parts, unit=f"x {TOGETHER} texts")])
 
 
 if __name__ == "__main__":

@@ -4,18 +4,23 @@
 
 A fifth of the items is cold (the split of `recipes/align.py`, so that its rows compare), and `--unseen` users have no row in
 training either. Judged: cold items, ranked among themselves for everyone with a history; and the last warm item of every unseen
-user, ranked among all items by a prompt alone, which `--template` writes from the texts of their items before it.
+user, ranked among all items by a prompt alone, which `--template` writes from the texts of their items before it. How much the
+nearest neighbours by frozen text weigh beside the hybrid is chosen, of `--shares`, on other cold items, the valid ones.
+
+    python recipes/inductive.py FOLDER --part valid --cold 0.8 --word_dropout 0.2     # only cold items, only the valid ones
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from arguments import parse, run
 from leads import table, write
 from schedules import falling
+from sums import Sum
 
 import hybridrec as hr
 from hybridrec.baselines.content import HistoryMean
@@ -27,6 +32,8 @@ from hybridrec.encoders.text import TextEncoder
 from hybridrec.evaluation import Result
 from hybridrec.views.absorb import Anywhere
 
+SUM = "hybrid + frozen text kNN"
+
 
 @dataclass
 class Inductive:
@@ -37,6 +44,12 @@ class Inductive:
     unseen: int = field(default=1000, metadata={"help": "users without a row in training"})
     dim: int = field(default=192, metadata={"help": "width of the item vectors"})
     cold: float = field(default=0.5, metadata={"help": "chance that an item is known by its text alone in training"})
+    cold_read: float | None = field(default=None, metadata={"help": "that of entries that are read; the same draw if none"})
+    word_dropout: float = field(default=0.0, metadata={"help": "share of words left out in training"})
+    shares: list[float] = field(
+        default_factory=lambda: [0.1, 0.2, 0.4], metadata={"help": "weights of the nearest neighbours beside 1 of the hybrid"}
+    )
+    part: str = field(default="test", metadata={"help": "test, or valid to choose by: then no prompts are asked"})
     epochs: int = field(default=3, metadata={"help": "passes over the users"})
     batch: int = field(default=80, metadata={"help": "users of a batch"})
     lr: float = field(default=3e-3, metadata={"help": "largest learning rate"})
@@ -69,7 +82,9 @@ def main() -> None:
     """Train, ask, print both tables."""
     args = parse(Inductive, __doc__, positional="data")
     cold, prompts = zip(*(one(args, seed) for seed in args.seeds), strict=True)
-    for name, runs, judged in (("cold", cold, "hybrid"), ("prompts", prompts, "hybrid")):
+    for name, runs, judged in (("cold", cold, SUM), ("prompts", prompts, "hybrid")):
+        if not runs[0]:
+            continue
         print(f"\n{name}:\n{table(list(runs), judged)}")
         if args.report:
             write(Path(f"{args.report}-{name}.json"), list(runs), judged)
@@ -84,7 +99,8 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
     away = torch.isin(user, chosen)
     known = replace(data, relations={**data.relations, data.goal: data.train.keep(~away)})
     torch.manual_seed(seed)
-    method = hr.Hybrid(known, dim=args.dim, cold=args.cold, view=Anywhere())
+    given = {"cold": args.cold, "cold_read": args.cold_read, "word_dropout": args.word_dropout}
+    method = hr.Hybrid(known, dim=args.dim, view=Anywhere(), **given)
     hr.fit(
         method,
         known,
@@ -100,8 +116,13 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
     text = data.features[data.target]["text"].values
     near, popular = HistoryMean(data, text), hr.Popularity(known)
     hr.fit(popular, known)
-    rows = {"frozen text kNN": near, "hybrid": method}
-    ranked = {name: hr.evaluate(x, data, "test", ks=(20,), candidates=data.cold("test")) for name, x in rows.items()}
+    sums = {share: Sum([method, near], [1.0, share]) for share in args.shares}
+    value = {share: cold_items(both, data, "valid").metrics["ndcg@20"] for share, both in sums.items()}
+    print(f"seed {seed}, valid, by share: {value}", flush=True)
+    rows = {"frozen text kNN": near, "hybrid": method, SUM: sums[max(value, key=lambda share: value[share])]}
+    ranked = {name: cold_items(x, data, args.part) for name, x in rows.items()}
+    if args.part != "test":
+        return ranked, {}
     # What unseen users chose before their last item is the prompt, and that item what is wanted.
     last = torch.zeros_like(away)
     last[[int((user == u).nonzero()[-1]) for u in chosen]] = True
@@ -121,6 +142,11 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
         "hybrid, history instead": method,
     }
     return ranked, {name: hr.evaluate(x, asked, "test", ks=(20,)) for name, x in asks.items()}
+
+
+def cold_items(method: Any, data: hr.Dataset, part: str) -> Result:
+    """Cold items of a part ranked among themselves, for everyone with a history who chose one."""
+    return hr.evaluate(method, data, part, ks=(20,), candidates=data.cold(part))
 
 
 if __name__ == "__main__":

@@ -4,23 +4,23 @@
 
 All are folders with `features_text.npy` and `features_words.npy`; a target has its own split. On every source a Hybrid is
 trained, half of the items known by their text alone in each batch; or a source is a Hybrid saved before. Beside popularity, the
-nearest items by frozen text, their sum with the zero-shot scores, and the same Hybrid trained on the target alone.
+nearest items by frozen text, their sums with `--shares` of the zero-shot scores, and the same Hybrid trained on the target
+alone. A share is to be chosen on the valid rows of another target, and then given alone: `--part valid`, `--own_epochs 0`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from arguments import parse, run
 from leads import table, write
 from schedules import falling
+from sums import Sum
 
 import hybridrec as hr
 from hybridrec.baselines.content import HistoryMean
-from hybridrec.data.batches import Query
 from hybridrec.data.split import LeaveOneOut
 from hybridrec.evaluation import Result
 from hybridrec.saving import CONFIG, load_method, save_method
@@ -38,7 +38,10 @@ class ZeroShot:
     dim: int = field(default=192, metadata={"help": "width of the item vectors"})
     epochs: int = field(default=3, metadata={"help": "passes over the users of a source"})
     own_epochs: int = field(
-        default=8, metadata={"help": "passes over the users of a target, at most; the best on valid is kept"}
+        default=8, metadata={"help": "passes over the users of a target, at most; the best on valid is kept; 0: not trained"}
+    )
+    shares: list[float] = field(
+        default_factory=lambda: [1.0], metadata={"help": "weights of the zero-shot scores beside 1 of the nearest items"}
     )
     out: str = field(default="runs/zeroshot", metadata={"help": "folder for the Hybrids trained on sources"})
     report: str = field(default="", metadata={"help": "folder for a JSON file a target"})
@@ -90,23 +93,14 @@ def judge(args: ZeroShot, data: hr.Dataset, known: dict[str, hr.Hybrid]) -> tupl
     judged = f"zero-shot from {'+'.join(there)}"
     both = Sum([*there.values()])
     rows[judged] = hr.evaluate(both, data, args.part)
-    rows["the same + frozen text kNN"] = hr.evaluate(Sum([both, near]), data, args.part)
+    for share in args.shares:
+        rows[f"frozen text kNN + {share:g} of it"] = hr.evaluate(Sum([near, both], [1.0, share]), data, args.part)
+    if not args.own_epochs:
+        return rows, judged
     torch.manual_seed(args.seed)
     own = hr.Hybrid(data, dim=args.dim)
     hr.fit(own, data, epochs=args.own_epochs, batch_size=80, lr=3e-3, schedule=falling, every=2, patience=3, seed=args.seed)
     return {**rows, "trained on it": hr.evaluate(own, data, args.part)}, judged
-
-
-class Sum:
-    """Standardised scores of methods over one catalogue, added: ``Blend`` of methods that need not be saved."""
-
-    def __init__(self, methods: list[Any]) -> None:
-        self.methods = methods
-
-    def score(self, query: Query) -> torch.Tensor:
-        """Scores of all items: (B, I)."""
-        scores = (method.score(query) for method in self.methods)
-        return torch.stack([torch.nn.functional.layer_norm(s, s.shape[1:]) for s in scores]).sum(0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One contract for every method: what training, evaluation and saving ask of it."""
 
 import inspect
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from conftest import planted
 
 import hybridrec.methods
 from hybridrec.data.batches import Histories, Query
+from hybridrec.data.dataset import Feature
 from hybridrec.evaluation.ranking import evaluate
 from hybridrec.saving import load_method, save_method
 from hybridrec.training import fit
@@ -37,6 +39,8 @@ ARGUMENTS: dict[str, dict] = {
     "DiffuRec": {"steps": 8, "each": 4, "uncertainty": 0.1},
     "MFGAN": {"width": 8, "warmup": 5},
     "RecDCL": {"follow": 1.0},
+    "RLMRec": {"text_dim": 6},
+    "RLMRecGen": {"text_dim": 6},
     "AMF": {"dim": 8, "warmup": 10, "eps": 0.1},
     "SimpleX": {"negatives": 8, "weight": 2.0},
     "BSPM": {"dim": 2},
@@ -104,7 +108,9 @@ def query(data, users=(0, 7, 3)):
 
 @pytest.fixture(scope="module")
 def data():
-    return planted(users=150, taste=0.9)
+    values = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))  # texts that say nothing of the kinds
+    text = Feature(values, torch.ones(40, dtype=torch.bool))
+    return replace(planted(users=150, taste=0.9), features={"item": {"text": text}})
 
 
 @pytest.fixture(scope="module", params=METHODS)

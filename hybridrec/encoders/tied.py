@@ -25,7 +25,8 @@ class TiedItems(nn.Module):
     items are those of their texts as far as D leading directions hold them.
 
     ``modality`` and ``words`` name features of the items: vectors, and word numbers (``hybridrec.data.words``); None for
-    none. Shapes: ``free`` c (I, D), ``text`` f (I, F), ``map`` A' (F, D), ``said`` (I, S) places of words.
+    none. ``word_dropout`` is the share of words left out in training.
+    Shapes: ``free`` c (I, D), ``text`` f (I, F), ``map`` A' (F, D), ``said`` (I, S) places of words.
     Raises DataError where the data have rows and not those features.
     """
 
@@ -42,12 +43,13 @@ class TiedItems(nn.Module):
         text_dim: int,
         words: str | None = None,
         vocabulary: int = 16384,
+        word_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.modality, self.words, self.text_dim = modality, words, text_dim
         self.free = nn.Parameter(torch.randn(data.sides["item"], dim) * 0.02)
         self.map = None if modality is None else nn.Parameter(torch.eye(text_dim, dim))
-        self.bag = None if words is None else WordBag(vocabulary, dim)
+        self.bag = None if words is None else WordBag(vocabulary, dim, dropout=word_dropout)
         for name in ("text", "centre", "basis", "said"):
             self.register_buffer(name, torch.empty(0))
         if len(data.train):

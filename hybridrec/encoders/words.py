@@ -12,7 +12,7 @@ class WordBag(nn.Module):
 
     Known are the ``vocabulary`` V most frequent of a catalogue, if ``least`` of its texts have them; ``idf_w`` is the
     logarithm of one over the share of texts that do (Spärck Jones 1972). Vectors start at zero: what was not met in
-    training says nothing.
+    training says nothing. In training each word of a text is left out with probability ``dropout``.
 
     Shapes: numbers (n, S) int64, 0 for none (``hybridrec.data.words``); places (n, S), V where a word is not known;
     returns (n, D).
@@ -21,9 +21,9 @@ class WordBag(nn.Module):
     known: Tensor
     idf: Tensor
 
-    def __init__(self, vocabulary: int, dim: int, least: int = 3) -> None:
+    def __init__(self, vocabulary: int, dim: int, least: int = 3, dropout: float = 0.0) -> None:
         super().__init__()
-        self.vocabulary, self.least = vocabulary, least
+        self.vocabulary, self.least, self.dropout = vocabulary, least, dropout
         self.vectors = nn.Parameter(torch.zeros(vocabulary, dim))
         self.register_buffer("known", torch.zeros(0, dtype=torch.int64))  # sorted
         self.register_buffer("idf", torch.zeros(1))  # the last for words not known
@@ -46,7 +46,10 @@ class WordBag(nn.Module):
 
     def forward(self, places: Tensor) -> Tensor:
         """Vectors of texts, from the places of their words."""
-        weight = F.normalize(self.idf[places], dim=1)
+        weight = self.idf[places]
+        if self.training and self.dropout:
+            weight = weight * (torch.rand_like(weight) >= self.dropout)
+        weight = F.normalize(weight, dim=1)
         kept = weight > 0
         offset = F.pad(kept.sum(1).cumsum(0), (1, 0))
         return F.embedding_bag(

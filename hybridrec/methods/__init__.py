@@ -34,6 +34,7 @@ from hybridrec.methods.multvae import MultVAE
 from hybridrec.methods.ncl import NCL
 from hybridrec.methods.recdcl import RecDCL
 from hybridrec.methods.recvae import RecVAE
+from hybridrec.methods.rlmrec import RLMRec, RLMRecGen
 from hybridrec.methods.s3rec import S3Rec
 from hybridrec.methods.sasrec import SASRec
 from hybridrec.methods.selfcf import SelfCF
@@ -77,6 +78,8 @@ __all__ = [
     "MAERec",
     "MaskedBranch",
     "MultVAE",
+    "RLMRec",
+    "RLMRecGen",
     "RecDCL",
     "RecVAE",
     "S3Rec",

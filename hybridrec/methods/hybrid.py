@@ -35,6 +35,8 @@ class Hybrid(nn.Module):
     for rows without time): ``u = unit(sum_k decay^k v_k)``, the closed form's recency-weighted row read through tied
     vectors, plus a residual perceptron of it and of the newest entry, which starts near zero. Each entry that is read is
     dropped with probability ``drop``; each item's free part with ``cold``, so that an item is also known by its text alone.
+    With ``cold_read`` entries that are read lose theirs in a draw of their own: what is asked for may be new where what was
+    chosen is not.
 
     At inference ``steps`` entries are rebuilt one after another: the expected vector of what was absorbed is read as the
     newest entry of the next step, and the user vector is the mean over steps. One step is the control, and the default.
@@ -64,6 +66,8 @@ class Hybrid(nn.Module):
         view: Newest | Anywhere | None = None,
         drop: float = 0.1,
         cold: float = 0.0,
+        cold_read: float | None = None,
+        word_dropout: float = 0.0,
         noise: float = 0.0,
         candidates: int | None = 2048,
         steps: int = 1,
@@ -71,8 +75,9 @@ class Hybrid(nn.Module):
     ) -> None:
         super().__init__()
         self.temperature, self.candidates, self.view = temperature, candidates, view or Newest()
-        self.drop, self.cold, self.noise, self.steps, self.guidance = drop, cold, noise, steps, guidance
-        self.items = TiedItems(data, dim, modality, text_dim, words, vocabulary)
+        self.drop, self.noise, self.steps, self.guidance = drop, noise, steps, guidance
+        self.cold, self.cold_read = cold, cold_read
+        self.items = TiedItems(data, dim, modality, text_dim, words, vocabulary, word_dropout)
         self.decay = nn.Parameter(torch.tensor(math.log(decay / (1 - decay))))
         self.inner, self.outer = nn.Linear(2 * dim, 2 * dim), nn.Linear(2 * dim, dim)
         nn.init.normal_(self.outer.weight, std=1e-3)
@@ -126,20 +131,25 @@ class Hybrid(nn.Module):
         if not len(row.target):  # rows of one entry have nothing to be rebuilt from
             return {"denoise": 0 * torch.stack([p.sum() for p in self.parameters()]).sum()}
         if self.candidates is None or self.candidates >= len(pool):
-            vectors = self.items(self.forgotten(pool), pool)
+            vectors, read = self.both(pool)
             row = row._replace(target=torch.searchsorted(pool, row.target), item=torch.searchsorted(pool, row.item))
-            user = self.read(vectors, row)
+            user = self.read(read, row)
             return {"denoise": catalogue_cross_entropy(user / self.temperature, vectors, row.target)}
         drawn = pool[torch.randint(len(pool), (self.candidates,), device=pool.device)]
         at, place = torch.cat([drawn, row.target, row.item]).unique(return_inverse=True)
         drawn, target, item = place.split([len(drawn), len(row.target), len(row.item)])
-        vectors = self.items(self.forgotten(at), at)
-        user = self.read(vectors, row._replace(target=target, item=item))
+        vectors, read = self.both(at)
+        user = self.read(read, row._replace(target=target, item=item))
         return {"denoise": sampled_cross_entropy(user / self.temperature, vectors, target, drawn, len(pool))}
 
-    def forgotten(self, items: Tensor) -> Tensor | None:
+    def both(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors (n, D) of ``items`` (n,) as candidates and as entries that are read, some known by their text alone."""
+        vectors = self.items(self.forgotten(items, self.cold), items)
+        return vectors, vectors if self.cold_read is None else self.items(self.forgotten(items, self.cold_read), items)
+
+    def forgotten(self, items: Tensor, chance: float) -> Tensor | None:
         """Which of ``items`` (n,) are to be known by their text alone in this batch (n,)."""
-        return torch.rand(len(items), device=items.device) < self.cold if self.cold and self.items.textual else None
+        return torch.rand(len(items), device=items.device) < chance if chance and self.items.textual else None
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, D), scaled by the temperature."""

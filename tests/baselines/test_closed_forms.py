@@ -1,5 +1,7 @@
 """Each closed form against an independent route on dense matrices."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from hybridrec import linear
 from hybridrec.baselines import CEASE, EASE, EDLAE, GFCF, L3AE, AddEASE, ItemKNN, Popularity, PureSVD
 from hybridrec.data.batches import Histories, Query
+from hybridrec.data.dataset import Feature
 from hybridrec.errors import DataError
 from hybridrec.rows import Recency
 
@@ -86,6 +89,29 @@ def test_cease_predicts_features_as_further_rows(featured, x, f):
     assert np.allclose(scores(CEASE(featured, ridge=7, weight=3), featured), wanted, atol=1e-5)
     wanted = x @ ease(stacked.T @ stacked, 7 + 0.2 / 0.8 * x.sum(0))
     assert np.allclose(scores(CEASE(featured, ridge=7, weight=3, dropout=0.2), featured), wanted, atol=1e-5)
+
+
+def test_cease_predicts_words_as_further_rows(featured, x, f):
+    """Words of at least three texts, weighted by idf, texts of length 1: dense, from the words themselves."""
+    text = [["all", f"kind{i % 2}", f"own{i}", f"few{i % 13}"][: 4 - i % 3] for i in range(40)]
+    names = sorted({w for words in text for w in words})
+    numbers = torch.zeros(40, 4)
+    for i, words in enumerate(text):
+        numbers[i, : len(words)] = torch.tensor([names.index(w) + 1.0 for w in words])
+    said = Feature(numbers, torch.ones(40, dtype=torch.bool))
+    data = replace(featured, features={"item": {**featured.features["item"], "words": said}})
+    has = np.array([[w in words for w in names] for words in text], dtype=float)
+    s = has * np.where(has.sum(0) >= 3, np.log(40 / has.sum(0)), 0)
+    s /= np.maximum(np.linalg.norm(s, axis=1, keepdims=True), 1e-12)
+    assert 0 < np.linalg.norm(s, axis=1).mean() <= 1
+    stacked = np.vstack([x, np.sqrt(3) * f.T, np.sqrt(5) * s.T])
+    wanted = x @ ease(stacked.T @ stacked, 7)
+    found = scores(CEASE(data, ridge=7, weight=3, words="words", word_weight=5), data)
+    assert np.allclose(found, wanted, atol=1e-5)
+    alone = scores(CEASE(data, ridge=7, modality=None, words="words", word_weight=5), data)
+    assert np.allclose(alone, x @ ease(x.T @ x + 5 * s @ s.T, 7), atol=1e-5)
+    with pytest.raises(DataError, match="words"):
+        CEASE(featured, words="words").solve(featured)
 
 
 def test_addease_is_the_sum_of_two_models(featured, x, f):

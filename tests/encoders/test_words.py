@@ -44,3 +44,18 @@ def test_the_most_frequent_words_have_vectors():
 def test_nothing_learned_says_nothing():
     bag = WordBag(4, 2)
     assert (bag(bag.find(word_ids(["tea"]))) == 0).all()
+
+
+def test_in_training_words_are_left_out_and_the_rest_has_length_1():
+    texts = word_ids(["red tea", "red tea jam", "jam tea", "hot"])
+    bag = WordBag(vocabulary=8, dim=8, least=2, dropout=0.5)
+    bag.learn(texts)
+    with torch.no_grad():
+        bag.vectors.copy_(torch.eye(8))
+    places = bag.find(word_ids(["tea jam"] * 400))
+    torch.manual_seed(0)
+    drawn = bag.train()(places)
+    length = drawn.norm(dim=1)
+    assert ((length - 1).abs() < 1e-6).logical_or(length == 0).all()
+    assert 0.7 < length.mean() < 0.8 and len(drawn.round(decimals=4).unique(dim=0)) == 4  # both, one of them, none
+    assert len(bag.eval()(places).unique(dim=0)) == 1

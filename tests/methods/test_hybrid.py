@@ -97,6 +97,17 @@ def test_items_without_training_rows_are_known_by_their_text_and_never_drawn(dat
         assert (method.items.free.grad[:38] != 0).any()
 
 
+def test_entries_that_are_read_are_forgotten_in_a_draw_of_their_own(data):
+    method = small(data, cold=1.0, cold_read=0.0)
+    contents(method)
+    items = torch.arange(5)
+    vectors, read = method.both(items)
+    torch.testing.assert_close(vectors, method.items(torch.ones(5, dtype=torch.bool), items))
+    torch.testing.assert_close(read, method.items(None, items))
+    alike = small(data, cold=0.5)
+    assert (lambda pair: pair[0] is pair[1])(alike.both(items))
+
+
 def test_scores_are_cosines_of_the_recency_weighted_row(data):
     method = small(data).eval()
     torch.nn.init.zeros_(method.outer.weight)

@@ -1,0 +1,92 @@
+"""The recipes around the hybrid, whole, on planted data: its competitors, its sum with the closed form, rows without order."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import planted
+
+from hybridrec.data.dataset import Feature
+from hybridrec.data.words import word_ids
+from hybridrec.data.writing import save_folder
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "recipes"))
+
+import denoise
+import inductive
+import opponents
+import rows
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    text = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    known = torch.ones(40, dtype=torch.bool)
+    words = word_ids([f"kind{i % 2} size{i % 5}" for i in range(40)]).float()
+    features = {"item": {"text": Feature(text, known), "words": Feature(words, known)}}
+    path = tmp_path_factory.mktemp("hybrid") / "tiny"
+    save_folder(replace(planted(users=80), features=features), path)
+    return path
+
+
+@pytest.fixture
+def call(monkeypatch):
+    def called(recipe, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"{recipe.__name__}.py", *map(str, arguments)])
+        recipe.main()
+
+    return called
+
+
+def test_competitors_are_tried_on_valid_and_the_best_point_is_judged_on_test(folder, tmp_path, call):
+    points = tmp_path / "points.yaml"
+    points.write_text(
+        "EASE: {points: [{arguments: {ridge: 1.0}}, {arguments: {ridge: 30.0}}]}\n"
+        "small: {method: LightGCN, points: [{arguments: {dim: 8, depth: 1}, fit: {epochs: 2, batch_size: 64}}]}\n"
+    )
+    where = ("--points", points, "--out", tmp_path / "out", "--cells", tmp_path / "cells", "--last")
+    call(opponents, folder, "EASE", "small", *where)
+    found = json.loads((tmp_path / "out" / "tiny-EASE-0.json").read_text())
+    assert len(found["tried"]) == 4
+    best = max(found["tried"], key=lambda point: point["valid"])
+    assert found["test"]["method"]["arguments"]["ridge"] == best["arguments"]["ridge"]
+    assert found["test"]["method"]["arguments"]["recency"]["arguments"]["decay"] == best["recency"]
+    assert found["test"]["data"]["rows"]["train"] == 80 * 11 and found["test"]["tuning"]["points"] == 4
+    assert json.loads((tmp_path / "out" / "tiny-small-0.json").read_text())["test"]["training"]["epochs"] == 2
+    call(opponents, folder, "EASE", *where, "--beside", tmp_path / "cells" / "tiny-small-0")
+    first, second = json.loads((tmp_path / "out" / "tiny.json").read_text())
+    assert (first["row"], second["row"]) == ("EASE-0", "small-0") and not second["lead"]
+    ahead = second["metrics"]["ndcg@20"] - first["metrics"]["ndcg@20"]
+    assert first["lead"][0]["value"] == pytest.approx(ahead)
+
+
+def test_the_sum_with_the_closed_form_is_chosen_on_valid(folder, tmp_path, call, capsys):
+    told = ("--kernels", 5, "--word_kernels", 0, 2, "--recencies", 0.7, "--shares", 0.1, 0.5, "--dim", 8, "--epochs", 1)
+    call(denoise, folder, *told, "--report", tmp_path / "found.json", "--out", tmp_path / "kept")
+    assert capsys.readouterr().out.count("share") == 2
+    closed, hybrid, both = json.loads((tmp_path / "found.json").read_text())
+    assert [r["row"] for r in (closed, hybrid, both)] == ["closed form 0.7", "hybrid", "hybrid + closed form"]
+    assert closed["method"]["arguments"]["words"] in (None, "words") and both["part"] == "valid"
+
+
+def test_rows_without_order_are_chosen_by_on_valid_or_on_training_pairs_held_out(folder, tmp_path, call, capsys):
+    told = ("--words", "words", "--word_kernels", 0, 2, "--variants", "plain", "drop 0.5", "--dim", 8, "--epochs", 1)
+    call(rows, folder, *told, "--ridges", 5, "--report", tmp_path / "found.json")
+    assert capsys.readouterr().out.count("valid ") == 4 + 2 + 4
+    closed, hybrid, both = json.loads((tmp_path / "found.json").read_text())
+    assert closed["data"]["rows"] == {"train": 800, "valid": 80, "test": 80} and both["part"] == "test"
+    assert hybrid["method"]["arguments"]["view"]["class"].endswith("Anywhere")
+    data = rows.hr.load(folder)
+    inner = rows.held_out(replace(data, heldout={"test": data.part("test")}))
+    assert set(inner.heldout) == {"valid"} and len(inner.train) + len(inner.part("valid")) == 800
+
+
+def test_cold_items_have_a_sum_with_the_nearest_neighbours_whose_weight_is_chosen_on_other_cold_items(folder, tmp_path, call):
+    told = ("--part", "valid", "--dim", 8, "--epochs", 1, "--unseen", 5, "--cold", 1.0, "--cold_read", 0.2)
+    call(inductive, folder, *told, "--report", tmp_path / "found")
+    found = json.loads((tmp_path / "found-cold.json").read_text())
+    assert [r["row"] for r in found] == ["frozen text kNN", "hybrid", "hybrid + frozen text kNN"]
+    assert not (tmp_path / "found-prompts.json").exists()

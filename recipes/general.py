@@ -15,6 +15,7 @@ import argparse
 import json
 from pathlib import Path
 
+import arguments
 import torch
 
 import hybridrec as hr
@@ -102,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    arguments.run(main)

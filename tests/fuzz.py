@@ -208,7 +208,8 @@ def main() -> None:
         tallies.append(run_of(name, args.examples, args.seed))
         print(tallies[-1], flush=True)
         if args.out:
-            keep(args.out, f"tests/fuzz.py --examples {args.examples} --seed {args.seed}", [t.as_dict() for t in tallies])
+            command = " ".join(["tests/fuzz.py", *args.targets, f"--examples {args.examples} --seed {args.seed}"])
+            keep(args.out, command, [t.as_dict() for t in tallies])
     total = Tally("all", sum((t.outcomes for t in tallies), Counter()))
     print(total)
     for t in tallies:

@@ -47,11 +47,12 @@ def main() -> None:
             raise DataError(f"--{name} {getattr(args, name)!r} is not one of {', '.join(choices)}")
     data = hr.load(args.data)
     method, training = opened(args.method, data)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        method = method.to(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (RuntimeError, AssertionError, NotImplementedError) as e:  # none of that name, none here, or none to compute on
+        raise DataError(f"--device {args.device}: {str(e).splitlines()[0]:.200}") from e
     candidates = CANDIDATES[args.candidates](data, args.part)
-    result = hr.evaluate(
-        method.to(device), data, args.part, ks=args.ks, protocol=PROTOCOLS[args.protocol], candidates=candidates
-    )
+    result = hr.evaluate(method, data, args.part, ks=args.ks, protocol=PROTOCOLS[args.protocol], candidates=candidates)
     if training:
         result.passport |= {"training": training, "seed": training["seed"]}
     out = Path(args.out) / f"{type(method).__name__}-{data.name}-{args.part}-{args.protocol}-{args.candidates}"

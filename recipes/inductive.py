@@ -29,6 +29,7 @@ from hybridrec.data.split import ColdItems
 from hybridrec.data.text import user_texts
 from hybridrec.encoders.base import DEFAULT
 from hybridrec.encoders.text import TextEncoder
+from hybridrec.errors import DataError
 from hybridrec.evaluation import Result
 from hybridrec.views.absorb import Anywhere
 
@@ -131,7 +132,13 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
     told = user_texts(asked, Path(args.template).read_text(encoding="utf-8"))
     meaning = torch.zeros(len(told), text.shape[1])
     said = [told[u] for u in chosen.tolist()]
-    meaning[chosen] = TextEncoder(args.encoder, dim=1, rank=0, tokens=args.tokens).embed(said)[0].cpu()
+    encoded = TextEncoder(args.encoder, dim=1, rank=0, tokens=args.tokens).embed(said)[0].cpu()
+    if encoded.shape[1] != text.shape[1]:
+        raise DataError(
+            f"--encoder {args.encoder} gives {encoded.shape[1]} numbers a text, the features of {args.data} have "
+            f"{text.shape[1]}; name the encoder they were made by"
+        )
+    meaning[chosen] = encoded
     vectors = torch.zeros(len(told), args.dim)
     vectors[chosen] = method.text_vectors(meaning[chosen], said)
     centre = text[known.train.index[1].unique()].mean(0)

@@ -16,6 +16,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import arguments
 import torch
 from schedules import falling
 
@@ -127,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    arguments.run(main)

@@ -123,7 +123,8 @@ def plot(found: Mapping[float, Comparison], path: Path) -> None:
             above = [100 * (d.relative.high - d.relative.value) for d in y]
             axes.errorbar(x, value, [below, above], label=label, marker="o", capsize=3)
         axes.axhline(0, color="grey", linewidth=0.8)
-        axes.legend()
+        if lines:
+            axes.legend()
         figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 

@@ -66,8 +66,8 @@ ROWS: dict[str, Row] = {
     "MAERec": Row("MAERec", {"dropout": 0.5, "edges": 512, "negatives": 8}, SEQUENCE),
     "MFGAN": Row("MFGAN", {**FACTORS, "columns": ["categories"]}, PLAYERS),
     "MFGAN-genres": Row("MFGAN", {**FACTORS, "columns": ["genres"]}, PLAYERS),
-    "S3Rec": Row("S3Rec", {**CATEGORIES, "dropout": 0.5, "pretrain": 20}, {**SEQUENCE, "epochs": 120}),
-    "S3Rec-no-pretraining": Row("S3Rec", {"attributes": None, "dropout": 0.5, "pretrain": 0}, SEQUENCE),
+    "S3Rec": Row("S3Rec", {**CATEGORIES, "dropout": 0.5, "pretrain": 12}, {**SEQUENCE, "lr": 3e-3}),
+    "S3Rec-no-pretraining": Row("S3Rec", {"attributes": None, "dropout": 0.5, "pretrain": 0}, {**SEQUENCE, "lr": 3e-3}),
     "TiedSASRec": Row("TiedSASRec", {"candidates": 2048}, TIED),
     "TiedSASRec-no-text": Row("TiedSASRec", {"modality": None, "candidates": 2048}, TIED),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories
@@ -18,11 +19,13 @@ class Attributes(nn.Module):
     """Which attributes each item has, numbered from the most frequent on; those beyond the first ``most`` are left out.
 
     ``column`` of the items' table holds lists, or text that is cut at ``separator``. Built on data without a row it is empty.
-    Shapes: ``offset`` (I + 1,), ``attribute`` (n,) in 0 .. ``count`` - 1. Raises DataError where there is no such column.
+    Shapes: ``offset`` (I + 1,), ``attribute`` (n,) in 0 .. ``count`` - 1, ``odds`` (``count``,), the log-odds that an item
+    has each. Raises DataError where there is no such column.
     """
 
     offset: Tensor
     attribute: Tensor
+    odds: Tensor
 
     def __init__(self, data: Dataset, column: str, separator: str, most: int) -> None:
         super().__init__()
@@ -35,6 +38,8 @@ class Attributes(nn.Module):
         self.count = len(names)
         self.register_buffer("offset", lists.offset, persistent=False)
         self.register_buffer("attribute", lists.item, persistent=False)
+        share = (torch.bincount(lists.item, minlength=self.count) + 0.5) / (len(cells) + 1)
+        self.register_buffer("odds", share.logit(), persistent=False)
 
     def of(self, items: Tensor) -> Histories:
         """The attributes of ``items`` (B,), one row each."""

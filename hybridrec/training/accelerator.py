@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def make_accelerator(
-    trackers: Sequence[str] = (), log_dir: str | None = None, partly: bool = False, timeout: float = 600.0
+    trackers: Sequence[str] = (), log_dir: str | None = None, players: bool = False, timeout: float = 600.0
 ) -> Accelerator:
     """An Accelerator as ``fit`` wants it, from the launch configuration; several processes without a GPU speak gloo.
 
@@ -26,8 +26,8 @@ def make_accelerator(
     from accelerate.utils import FullyShardedDataParallelPlugin, parse_flag_from_env
 
     # Buffers (graphs, fixed features) are the same everywhere: sending them every step would cost more than the step.
-    # A player's turn leaves the other players' parameters out, and a stage those of the other stage.
-    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=partly)
+    # A player's turn leaves the other players' parameters out, as pre-training and what follows do each other's.
+    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=players)
     group = InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))
     # Methods read their weights while they are built: every process loads all of them.
     sharded = (

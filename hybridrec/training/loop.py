@@ -63,7 +63,7 @@ def fit(
             (more in the first steps); None keeps the weights themselves.
         optimizer: makes an optimizer of parameter groups; or one such maker for each player.
         schedule: makes a learning-rate schedule of an optimizer and the number of steps; stepped after every batch.
-        every: validate after every so many epochs.
+        every: validate after every so many epochs, none of a pre-training (see ``Method``).
         metric: what is validated, by full ranking of the valid rows: ``"ndcg@20"``, ``"recall@10"``, ...
         patience: stop after this many validations without improvement; None never stops early.
         validate: a function of the method, larger is better, used in place of ``metric``.

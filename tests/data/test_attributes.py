@@ -36,6 +36,7 @@ def test_cells_are_cut_and_attributes_numbered_by_frequency(data):
     assert found.count == 4
     assert lists(found, range(6)) == [[1, 0], [0, 3], [], [2], [], [1, 0]]
     assert lists(found, [5, 2, 1]) == [[1, 0], [], [0, 3]]
+    torch.testing.assert_close(found.odds.sigmoid(), (torch.tensor([3.0, 2, 1, 1]) + 0.5) / 7)
 
 
 def test_only_the_most_frequent_count_and_lists_will_do(data):

@@ -73,7 +73,8 @@ def test_pre_training_equals_its_formulas(data):
         for t, (i, d) in enumerate(zip(row, dark, strict=True)):
             has = torch.tensor([float(n in [numbers[c] for c in CELLS[i]]) for n in range(4)])
             ask = method.of_attribute if d else method.of_associated
-            told = F.binary_cross_entropy_with_logits(method.table[:4] @ ask(z[t]), has, reduction="sum") if CELLS[i] else 0
+            logit = method.table[:4] @ ask(z[t]) + method.known.odds
+            told = F.binary_cross_entropy_with_logits(logit, has, reduction="sum") if CELLS[i] else 0
             if d:
                 attribute = attribute + told
                 item = item + F.cross_entropy(method.reader.items @ method.of_item(z[t]), torch.tensor(i))

@@ -62,7 +62,9 @@ def train(name: str, folder: Path | None, out: Path) -> None:
         every=2,
         average=0.9,
         seed=1,
-        accelerator=make_accelerator(partly=hasattr(method, "players"), timeout=PATIENCE / 2),
+        accelerator=make_accelerator(
+            players=hasattr(method, "players") or hasattr(method, "pretraining"), timeout=PATIENCE / 2
+        ),
         checkpoint=None if folder is None else Checkpoints(folder, steps=2, seconds=None),
         progress=False,
     )

@@ -94,7 +94,7 @@ def train(name: str, folder: Path) -> dict:
         return terms
 
     method.forward = noting
-    accelerator = make_accelerator(partly=hasattr(method, "players"))
+    accelerator = make_accelerator(players=hasattr(method, "players") or hasattr(method, "pretraining"))
     how = {"epochs": -(-STEPS // steps), "batch_size": size, "lr": 0.01, "seed": 1, "patience": None, "progress": False}
     fit(method, data, accelerator=accelerator, validate=lambda m: 0.0, average=0.9, **how)
     metrics = evaluate(method, data).metrics

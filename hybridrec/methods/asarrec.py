@@ -96,8 +96,8 @@ class AsarRec(nn.Module):
             pair = (self.augment.draw(odds), self.augment.draw(odds))
             length = odds.new_full((block.rows,), block.length) if real is None else real.sum(1)
             sources = torch.cat([part, others], 1)
-            steps = [rewritten(opposed(m, self.inform), sources, reader.table[reader.mask]) for m in pair]
-            found.append((steps, apart(*pair, length), [kept_order(m, length) for m in pair]))
+            made = [rewritten(opposed(m, self.inform), sources, reader.table[reader.mask]) for m in pair]
+            found.append((made, apart(*pair, length), [kept_order(m, length) for m in pair]))
         steps, distance, kept = zip(*found, strict=True)
         read = prepended(seen, reader.start)
         entry = torch.arange(len(seen.item), device=x.device) + seen.rows + 1

@@ -87,10 +87,13 @@ class Transitions(nn.Module):
 
     def draw(self, odds: Tensor, random: torch.Generator | None = None) -> Tensor:
         """A hard matrix for every row's odds (R, T, S), with gradient."""
+        odds = odds.to(torch.promote_types(odds.dtype, torch.float32))
         shape = (*odds.shape[:-1], odds.shape[-1] + 1)
         u = torch.rand(shape, generator=random, device=odds.device, dtype=odds.dtype)
         gumbel = -(-u.clamp(1e-10, 1 - 1e-7).log()).log()
-        return hardened(semi_sinkhorn(odds + gumbel[..., 1:] - gumbel[..., :1], self.temperature, self.rounds))
+        # Autocast of whatever device would make half-precision sums of it, and bounds would not hold.
+        with torch.autocast(odds.device.type, enabled=False):
+            return hardened(semi_sinkhorn(odds + gumbel[..., 1:] - gumbel[..., :1], self.temperature, self.rounds))
 
 
 def drawn_items(history: Histories, rows: int, count: int, random: torch.Generator | None = None) -> Tensor:

@@ -19,7 +19,16 @@ import hybridrec.methods
 from hybridrec.diagnostics import Diagnostics
 from hybridrec.errors import HybridrecError
 from hybridrec.methods import LightGCN, MultVAE
-from hybridrec.training import CheckpointError, Checkpoints, CheckpointWarning, Stopped, TrainingError, fit, replay
+from hybridrec.training import (
+    CheckpointError,
+    Checkpoints,
+    CheckpointWarning,
+    Stopped,
+    TrainingError,
+    fit,
+    make_accelerator,
+    replay,
+)
 
 NO_CLOCK = {"seconds": None}
 TRAINED = [name for name in METHODS if not hasattr(getattr(hybridrec.methods, name), "solve")]
@@ -143,6 +152,23 @@ def test_optimizers_schedules_averages_watchers_and_generators_go_on(data, tmp_p
     assert same(state(again), state(method))
     assert resumed.epochs == record.epochs and resumed.best_epoch == record.best_epoch
     assert resumed.seconds > 0
+
+
+def test_the_loss_scaler_goes_on(data, tmp_path):
+    def scaled(folder=None, at=None):
+        accelerator = make_accelerator()
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=4)
+        method = small("LightGCN", data)
+        method = method if at is None else signalled(method, at)
+        adam = {"optimizer": lambda groups: torch.optim.Adam(groups, lr=0.02)}
+        return *run(data, folder, method=method, accelerator=accelerator, **adam), accelerator.scaler.state_dict()
+
+    whole, record, scale = scaled()
+    assert scale["scale"] > 8 and scale["_growth_tracker"] != 0  # it grew, and is on its way to grow again
+    with pytest.raises(Stopped):
+        scaled(tmp_path, 4)
+    again, told, resumed = scaled(tmp_path)
+    assert resumed == scale and told.history == record.history and same(state(again), state(whole))
 
 
 def test_ctrl_c_stops_as_well_with_its_own_status(data, tmp_path, capsys):

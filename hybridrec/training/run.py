@@ -250,8 +250,11 @@ class Run:
         if self.shards:
             self.shards.reduce()
         if self.clip is not None:
-            clip = self.shards.clip if self.shards else self.accelerator.clip_grad_norm_
-            clip([p for group in optimizer.param_groups for p in group["params"]], self.clip)
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            if self.shards:
+                self.shards.clip(parameters, self.clip)
+            else:
+                self.accelerator.clip_grad_norm_(parameters, self.clip)
         optimizer.step()
         if self.average:
             self.average.update()

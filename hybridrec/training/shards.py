@@ -116,7 +116,8 @@ class Shards:
     @torch.no_grad()
     def _gather(self) -> list[tuple[nn.Module, str, nn.Parameter]]:
         """Put a whole parameter in the place of every divided one; returns what was where."""
-        kept, gathered = [], {}
+        kept: list[tuple[nn.Module, str, nn.Parameter]] = []
+        gathered: dict[int, nn.Parameter] = {}
         for module in self.method.modules():
             for name, p in list(module.named_parameters(recurse=False, remove_duplicate=False)):
                 if is_divided(p):

@@ -120,8 +120,11 @@ def table(found: Mapping[float, Comparison], failures: list[Failure]) -> str:
     clean = min(found)
     lines = ["# Noise in the training histories", "", first.headline(), ""]
     seeds, whom = first.rows[0].seeds.runs, first.reference[first.main]
-    lines += [f"Means over {seeds} seeds; in brackets the difference from {whom} at the same noise, after the comma the"]
-    lines += [f"change since {clean:.0%}. ▲ significantly above, ▼ below (Holm, 5%).", ""]
+    means = "One seed" if seeds == 1 else f"Means over {seeds} seeds"
+    lines += [
+        f"{means}; in brackets the difference from {whom} at the same noise, after the comma the change since {clean:.0%}."
+    ]
+    lines += ["▲ significantly above, ▼ below (Holm, 5%).", ""]
     for metric in first.metrics:
         lines += ["| " + " | ".join([metric, *(f"{share:.0%}" for share in found)]) + " |", "|---" * (len(found) + 1) + "|"]
         for label in sorted({row.label for c in found.values() for row in c.rows}):

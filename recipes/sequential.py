@@ -39,8 +39,8 @@ RECENCY = Recency(0.7)
 SEQUENCE = {"batch_size": 128, "lr": 1e-3, "epochs": 100, "every": 5, "patience": 2}
 TIED = {"batch_size": 128, "lr": 3e-3, "epochs": 5, "every": 5, "patience": None, "schedule": falling}
 DIFFUSION = {**SEQUENCE, "epochs": 50}
-PLAYERS = {**SEQUENCE, "epochs": 60, "patience": None}
-FACTORS = {"dropout": 0.5, "draws": 2, "warmup": 30}
+PLAYERS = {**SEQUENCE, "epochs": 30, "patience": None}
+FACTORS = {"dropout": 0.5, "draws": 2, "warmup": 10}
 ROWS: dict[str, Row] = {
     "Popularity": Row("Popularity", {}, {}),
     "EASE": Row("EASE", {"ridge": 100.0}, {}),
@@ -51,7 +51,7 @@ ROWS: dict[str, Row] = {
     "SASRec-gBCE": Row("SASRec", {"objective": GeneralisedBCE(), "dropout": 0.5}, SEQUENCE),
     "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, SEQUENCE),
     "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
-    "ACVAE": Row("ACVAE", {}, {**SEQUENCE, "epochs": 60}),
+    "ACVAE": Row("ACVAE", {}, {**SEQUENCE, "epochs": 30}),
     "BERT4Rec": Row("BERT4Rec", {"dropout": 0.3}, SEQUENCE),
     "DiffuRec": Row("DiffuRec", {"each": 5}, DIFFUSION),
     "DiffuRec-one-step": Row("DiffuRec", {"each": 5, "asks": 1}, DIFFUSION),

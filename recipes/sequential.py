@@ -42,8 +42,8 @@ CONTRASTED = {**SEQUENCE, "epochs": 60, "patience": None}
 TIED = {"batch_size": 128, "lr": 3e-3, "epochs": 5, "every": 5, "patience": None, "schedule": falling}
 CATEGORIES = {"attributes": "s3rec_attributes", "separator": ","}
 DIFFUSION = {**SEQUENCE, "epochs": 50}
-PLAYERS = {**SEQUENCE, "epochs": 60, "patience": None}
-FACTORS = {"dropout": 0.5, "draws": 2, "warmup": 30}
+PLAYERS = {**SEQUENCE, "epochs": 30, "patience": None}
+FACTORS = {"dropout": 0.5, "draws": 2, "warmup": 10}
 ROWS: dict[str, Row] = {
     "Popularity": Row("Popularity", {}, {}),
     "EASE": Row("EASE", {"ridge": 100.0}, {}),
@@ -54,7 +54,7 @@ ROWS: dict[str, Row] = {
     "SASRec-gBCE": Row("SASRec", {"objective": GeneralisedBCE(), "dropout": 0.5}, SEQUENCE),
     "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, SEQUENCE),
     "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
-    "ACVAE": Row("ACVAE", {}, {**SEQUENCE, "epochs": 60}),
+    "ACVAE": Row("ACVAE", {}, {**SEQUENCE, "epochs": 30}),
     "AsarRec": Row("AsarRec", {"dropout": 0.5}, SEQUENCE),
     "BERT4Rec": Row("BERT4Rec", {"dropout": 0.3}, SEQUENCE),
     "CL4SRec": Row("CL4SRec", {"dropout": 0.5}, CONTRASTED),

@@ -9,6 +9,7 @@ import torch
 from hybridrec.data.batches import Histories
 from hybridrec.data.dataset import Dataset, Ids, Relation
 from hybridrec.data.sequences import HistorySampler, PrefixSampler, appended, kept, last, newest, places, prepended, shifted
+from hybridrec.data.split import TemporalSplit
 
 H = Histories.lists([[5, 6, 7], [], [8], [1, 2, 3, 4]])
 
@@ -140,3 +141,17 @@ def test_some_entries_of_each_history_are_drawn_anew_for_every_epoch():
     assert sorted(told(0, rank=0, world=2) + told(0, rank=1, world=2)) == sorted(told(0))
     with pytest.raises(ValueError, match="each must be at least 1"):
         PrefixSampler(data, each=0)
+
+
+def test_after_a_split_by_time_histories_end_where_the_held_out_rows_begin_and_ties_keep_file_order():
+    # Users by turns; rows of one moment: items 3 then 1 of user 0, and 9, 8 of user 1.
+    index = torch.tensor([[0, 0, 1, 0, 1, 1, 0, 1, 0], [5, 3, 7, 1, 9, 8, 2, 6, 4]])
+    time = torch.tensor([1.0, 2, 1, 2, 3, 3, 4, 4, 5], dtype=torch.float64)
+    relation = Relation("user", "item", index, time)
+    whole = Dataset({"user": Ids(range(2)), "item": Ids(range(10))}, {"x": relation}, "x")
+    data = TemporalSplit(valid=0.2, test=0.1)(whole)
+    assert lists(data.histories()) == [[5, 3, 1], [7, 9, 8]]
+    assert lists(data.histories("train", "valid")) == [[5, 3, 1, 2], [7, 9, 8, 6]]
+    rows = {b.user.item(): lists(b.history)[0] for b in HistorySampler(data, batch_size=1).epoch(0)}
+    assert rows == {0: [5, 3, 1], 1: [7, 9, 8]}
+    assert data.heldout["test"].index.tolist() == [[0], [4]]

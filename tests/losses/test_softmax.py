@@ -8,9 +8,9 @@ from hybridrec.losses import softmax
 from hybridrec.losses.softmax import catalogue_cross_entropy, sampled_cross_entropy
 
 
-@pytest.mark.parametrize(("scores", "rows"), [(1, 1), (50, 1), (1, 3), (1 << 21, 64)])
+@pytest.mark.parametrize(("scores", "rows"), [(1, 1), (50, 1), (1, 3), (1 << 21, 64), (320, 1)])
 def test_value_and_gradients_equal_those_on_whole_scores(scores, rows, monkeypatch):
-    monkeypatch.setattr(softmax, "SCORES", scores)
+    monkeypatch.setattr(softmax, "SCORES_CPU", scores)
     monkeypatch.setattr(softmax, "ROWS", rows)
     torch.manual_seed(0)
     h = (5 * torch.randn(7, 4, dtype=torch.float64)).requires_grad_()

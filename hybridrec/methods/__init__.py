@@ -11,6 +11,7 @@ from hybridrec.methods.cfgan import CFGAN
 from hybridrec.methods.cl4srec import CL4SRec
 from hybridrec.methods.dccf import DCCF
 from hybridrec.methods.diffrec import DiffRec
+from hybridrec.methods.diffusionprior import DiffusionPrior
 from hybridrec.methods.directau import DirectAU
 from hybridrec.methods.duorec import DuoRec
 from hybridrec.methods.egln import EGLN
@@ -53,6 +54,7 @@ __all__ = [
     "BERT4Rec",
     "CL4SRec",
     "DiffRec",
+    "DiffusionPrior",
     "DirectAU",
     "DuoRec",
     "FlowCF",

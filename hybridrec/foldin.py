@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from hybridrec.data.batches import Histories, Query
+
+AT_ONCE = 1 << 22  # numbers in the largest array of a batch of rows
 
 
 def least_squares(history: Histories, items: Tensor, unseen: float = 0.1, ridge: float = 0.1) -> Tensor:
@@ -18,13 +22,8 @@ def least_squares(history: Histories, items: Tensor, unseen: float = 0.1, ridge:
     """
     length = items.square().sum(1).mean().sqrt().clamp(min=torch.finfo(items.dtype).tiny)
     v = (items / length).float()
-    chosen, rows, width = v[history.item], history.rows, v.shape[1]
-    system = (unseen * (v.T @ v) + ridge * torch.eye(width, device=v.device)).repeat(len(history.offset) - 1, 1, 1)
-    # Rows are summed in slices: an outer product an entry of every history at once would be (n, D, D).
-    for part in torch.arange(len(rows), device=v.device).split(max(1, (1 << 24) // width**2)):
-        system.index_add_(0, rows[part], chosen[part].unsqueeze(2) * chosen[part].unsqueeze(1))
-    wanted = v.new_zeros(len(system), width).index_add_(0, rows, chosen)
-    return (torch.linalg.solve(system, wanted) / length).to(items.dtype)
+    each = v.new_full((len(history.offset) - 1,), ridge)
+    return (row_vectors(history, v, unseen, each) / length).to(items.dtype)
 
 
 def known_or_folded(query: Query, users: Tensor, items: Tensor) -> Tensor:
@@ -34,3 +33,51 @@ def known_or_folded(query: Query, users: Tensor, items: Tensor) -> Tensor:
     if len(new):
         vectors[new] = least_squares(query.history.take(new), items)
     return vectors
+
+
+def row_vectors(chosen: Histories, vectors: Tensor, unseen: float, ridge: Tensor) -> Tensor:
+    """``argmin_w sum_(i in row) (1 - <w, v_i>)^2 + unseen sum_i <w, v_i>^2 + ridge |w|^2`` for each row: (B, D).
+
+    In the basis where ``V'V`` is diagonal the part without the row's own items is a diagonal ``d``, so that
+    ``w = (diag d + V_h'V_h)^-1 V_h'1`` (D equations), or, where the row has fewer items than D, the same by
+    ``w = d^-1 V_h' (1 + V_h d^-1 V_h')^-1 1`` (as many equations as items). Rows of like length are solved together.
+
+    Shapes: ``chosen`` B rows of positions in ``vectors`` (M, D); ``ridge`` (B,).
+    """
+    value, basis = torch.linalg.eigh(vectors.T @ vectors)
+    padded = torch.cat([vectors @ basis, vectors.new_zeros(1, vectors.shape[1])])
+    # An eigenvalue of 0 may come out slightly negative.
+    diagonal = unseen * value.clamp(min=0) + ridge.unsqueeze(1).to(value.dtype)  # (B, D)
+    result = torch.zeros_like(diagonal)
+    for rows, entry in _batches(chosen, vectors.shape[1]):
+        v = padded[torch.where(entry >= 0, chosen.item[entry.clamp(min=0)], len(vectors))]  # (b, T, D)
+        d = diagonal[rows]
+        if v.shape[1] < v.shape[2]:
+            scaled = v / d.unsqueeze(1)
+            system = torch.baddbmm(torch.eye(v.shape[1], device=v.device), scaled, v.mT)  # (b, T, T)
+            wanted = v.new_ones(*v.shape[:2], 1)
+            result[rows] = (scaled.mT @ _solve(system, wanted)).squeeze(2)
+        else:
+            system = torch.baddbmm(torch.diag_embed(d), v.mT, v)  # (b, D, D)
+            result[rows] = _solve(system, v.sum(1).unsqueeze(2)).squeeze(2)
+    return result @ basis.T
+
+
+def _solve(system: Tensor, wanted: Tensor) -> Tensor:
+    return torch.cholesky_solve(wanted, torch.linalg.cholesky(system))
+
+
+def _batches(chosen: Histories, dim: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of like length with the positions of their entries: (b,) and (b, T), -1 where a row is shorter than T."""
+    length, order = chosen.lengths.sort(stable=True)
+    start = int((length == 0).sum())
+    longest = length.tolist()
+    while start < len(order):
+        # Padding at most doubles a row; what is largest of (b, T, D), (b, D, D) and (b, T, T) bounds the batch.
+        stop = start + int(torch.searchsorted(length[start:], 2 * longest[start], right=True))
+        stop = min(stop, start + max(1, AT_ONCE // (dim * max(dim, longest[stop - 1]))))
+        rows = order[start:stop]
+        step = torch.arange(longest[stop - 1], device=rows.device)
+        entry = chosen.offset[rows].unsqueeze(1) + step
+        yield rows, torch.where(step < length[start:stop].unsqueeze(1), entry, -1)
+        start = stop

@@ -51,7 +51,11 @@ class Method(Protocol):
       go through the item vectors block by block and never call ``score``;
     - ``text_vectors(meaning (n, S), texts) -> (n, D)``: when it places texts, with what a sentence model gives for them, in
       the space of ``catalogue()`` itself; a Recommender asks it about prompts and new items, and ``query.text`` is such a
-      vector a row. With attributes ``steps`` and ``guidance`` it is also asked with those of ``recommend``.
+      vector a row. With attributes ``steps`` and ``guidance`` it is also asked with those of ``recommend``. A method without
+      ``text_vectors`` is given the text side's places in the space of ``catalogue()``; where its ``textual`` is true it
+      answers a text without a history as well, and prompts alone are asked of it;
+    - ``components() -> {"denoiser": ..., "scheduler": ...}``: parts of diffusers' classes, which an artifact keeps in files of
+      diffusers' own format.
     """
 
     sampler: Any  # which batches it is fed: a class of hybridrec.data.batches, or any callable with its signature

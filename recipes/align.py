@@ -6,6 +6,8 @@ accelerate launch --config_file accelerate_config.yaml recipes/align.py --data p
 A share of the items is held out, all their rows with them, and ranked among themselves for every user who met one. Beside the
 aligned encoder stand: chance, the popularity of what is written in one column, the frozen encoder, the frozen encoder with a
 ridge projection into the collaborative space, and, with --control, the same training on shuffled texts.
+
+The saved Recommender answers by a diffusion prior over users' vectors in that space, trained last: see `recipes/priors.py`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from arguments import parse, read_text, run
 from leads import table, write
+from priors import trained
 from transformers.utils import logging
 
 import hybridrec as hr
@@ -52,6 +55,9 @@ class Arguments:
     encoder: str = field(default=DEFAULT, metadata={"help": "a sentence-transformers model, by Hub id or path"})
     item_template: str = field(default="prompts/item.j2", metadata={"help": "Jinja file that renders a row of items"})
     query_template: str = field(default="prompts/query.j2", metadata={"help": "Jinja file that renders a prompt"})
+    user_template: str = field(
+        default="prompts/user.j2", metadata={"help": "Jinja file that renders a user's items as a prompt"}
+    )
     column: str = field(default="genres", metadata={"help": "column of items whose words the popularity baseline reads"})
     tokens: int | None = field(default=None, metadata={"help": "longer texts are cut; the model's own limit if none"})
     dim: int = field(default=64, metadata={"help": "width of the collaborative space"})
@@ -147,13 +153,15 @@ def one(args: Arguments, seed: int, accelerator: Accelerator, save: bool) -> dic
     if args.control:
         shuffled = straight[torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed))]
         results[SHUFFLED] = judge(aligned(shuffled)[0])
-    if save and accelerator.is_main_process:
-        templates = {"item": template, "query": read_text(args.query_template)}
+    if save:
         vectors = (method.sentences(), method.catalogue())
-        recommender = hr.Recommender(
-            space, data, method.encoder.cpu(), templates=templates, text_vectors=vectors, metrics=results[ALIGNED]
-        )
-        recommender.save_pretrained(args.out)
+        prior = trained(data, space, method.encoder, vectors[1], read_text(args.user_template), seed, accelerator)
+        templates = {"item": template, "query": read_text(args.query_template)}
+        if accelerator.is_main_process:
+            recommender = hr.Recommender(
+                prior.cpu(), data, method.encoder.cpu(), templates=templates, text_vectors=vectors, metrics=results[ALIGNED]
+            )
+            recommender.save_pretrained(args.out)
     return results
 
 

@@ -1,6 +1,7 @@
 """Ask a saved Recommender: a prompt, a file of prompts, a user, a history, any mix of them; or prompts typed line by line.
 
 python recipes/query.py "a slow-burning crime drama from the seventies"
+python recipes/query.py "a slow-burning crime drama from the seventies" --steps 5 --guidance 2
 python recipes/query.py --history 50 181 --prompt "but for children"
 python recipes/query.py --file prompts.txt --k 5
 """
@@ -34,7 +35,7 @@ class Arguments:
     k: int = field(default=10, metadata={"help": "how many items are named"})
     weight: float = field(default=1.0, metadata={"help": "weight of a prompt beside a user or a history"})
     steps: int | None = field(default=None, metadata={"help": "reverse steps of a method that denoises"})
-    guidance: float | None = field(default=None, metadata={"help": "how far a prompt pulls such a method's user or history"})
+    guidance: float | None = field(default=None, metadata={"help": "how far a prompt pulls what such a method makes of it"})
     exclude_seen: bool = field(default=True, metadata={"help": "leave out what the user or the history has"})
     approximate: bool = field(default=False, metadata={"help": "search by faiss; its recall is measured first"})
     artifact: str = field(default=DEFAULT, metadata={"help": "folder or Hub id of the saved Recommender"})
@@ -69,7 +70,7 @@ def main() -> None:
                 raise
             print(f"error: {e}", file=sys.stderr)
             continue
-        if search is not None and prompt is not None:
+        if search is not None and prompt is not None and search.recall == search.recall:  # an index was built
             print(f"faiss: recall@10 against exact search {search.recall:.4f}", file=sys.stderr)
         if asked.file is not None or _interactive(asked):
             print(f"\n{prompt}")

@@ -124,14 +124,22 @@ def artifact(tmp_path_factory):
     method = hr.LightGCN(data, dim=4, depth=1)
     hr.Recommender(method, data, templates={"item": "{{ title }}"}).save_pretrained(folder / "artifact")
     save_method(method, folder / "method", data.schema)
+    prior = hr.DiffusionPrior(data, dim=4, width=4, times=6)
+    hr.Recommender(prior, data, templates={"item": "{{ title }}"}).save_pretrained(folder / "prior")
     return folder
 
 
-def test_no_bomb_goes_off_in_an_artifact(artifact, tmp_path, canary):
-    names = [p.relative_to(artifact / "artifact").as_posix() for p in (artifact / "artifact").rglob("*") if p.is_file()]
-    for name in (*names, "text_encoder/config.json", "pytorch_model.bin", "method/pytorch_model.bin"):
+BINARIES = ("pytorch_model.bin", "method/pytorch_model.bin", "denoiser/diffusion_pytorch_model.bin")
+
+
+@pytest.mark.parametrize("which", ["artifact", "prior"])  # of the second only what it has beside the first
+def test_no_bomb_goes_off_in_an_artifact(artifact, tmp_path, canary, which):
+    files = [p.relative_to(artifact / which).as_posix() for p in (artifact / which).rglob("*") if p.is_file()]
+    names = [name for name in files if which == "artifact" or name.split("/")[0] in ("denoiser", "scheduler")]
+    assert len(names) == (3 if which == "prior" else len(files))
+    for name in (*names, "text_encoder/config.json", *BINARIES):
         for kind, data in bombs(canary).items():
-            folder = Path(shutil.copytree(artifact / "artifact", tmp_path / "a"))
+            folder = Path(shutil.copytree(artifact / which, tmp_path / "a"))
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(data)
             if name != INDEX:

@@ -47,6 +47,7 @@ ARGUMENTS: dict[str, dict] = {
     "Hybrid": {"modality": None, "words": None, "temperature": 0.2},
     "DiffRec": {"widths": [32, 16]},
     "DiffuASR": {"length": 3, "warmup": 2},
+    "DiffusionPrior": {"dim": 4},
     "LDiffRec": {"latent": 8, "widths": [16], "weight": 1e-3, "floor": 1e-3, "beta": 0.01},
     "FlowCF": {"widths": [16]},
     "BERT4Rec": {"dropout": 0.1},
@@ -81,6 +82,7 @@ TRAINING: dict[str, dict] = {
     "CFGAN": {**ROWS, "lr": 3e-3},
     "IRGAN": {"epochs": 25},
     "AMF": {"epochs": 15},
+    "DiffusionPrior": {"batch_size": 32},
     "FlowCF": {"batch_size": 64, "epochs": 60},
     "Hybrid": {"batch_size": 64},
 }

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories, Query
+from hybridrec.foldin import row_vectors
 from hybridrec.rows import UnsolvedError, weigh
 from hybridrec.saving import configured
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
-
-AT_ONCE = 1 << 22  # numbers in the largest array of a batch of rows
 
 
 @configured
@@ -90,55 +88,7 @@ class IALS(nn.Module):
     def _half(self, chosen: Histories, vectors: Tensor, typical: Tensor) -> Tensor:
         """The best vector of every row given the other side's ``vectors`` (M, D): (B, D)."""
         ridge = self.ridge * (self._count(chosen, vectors) / typical).pow(self.power)
-        return least_squares(chosen, vectors, self.unseen, ridge)
-
-
-def least_squares(chosen: Histories, vectors: Tensor, unseen: float, ridge: Tensor) -> Tensor:
-    """``argmin_w sum_(i in row) (1 - <w, v_i>)^2 + unseen sum_i <w, v_i>^2 + ridge |w|^2`` for each row: (B, D).
-
-    In the basis where ``V'V`` is diagonal the part without the row's own items is a diagonal ``d``, so that
-    ``w = (diag d + V_h'V_h)^-1 V_h'1`` (D equations), or, where the row has fewer items than D, the same by
-    ``w = d^-1 V_h' (1 + V_h d^-1 V_h')^-1 1`` (as many equations as items). Rows of like length are solved together.
-
-    Shapes: ``chosen`` B rows of positions in ``vectors`` (M, D); ``ridge`` (B,).
-    """
-    value, basis = torch.linalg.eigh(vectors.T @ vectors)
-    padded = torch.cat([vectors @ basis, vectors.new_zeros(1, vectors.shape[1])])
-    # An eigenvalue of 0 may come out slightly negative.
-    diagonal = unseen * value.clamp(min=0) + ridge.unsqueeze(1).to(value.dtype)  # (B, D)
-    result = torch.zeros_like(diagonal)
-    for rows, entry in _batches(chosen, vectors.shape[1]):
-        v = padded[torch.where(entry >= 0, chosen.item[entry.clamp(min=0)], len(vectors))]  # (b, T, D)
-        d = diagonal[rows]
-        if v.shape[1] < v.shape[2]:
-            scaled = v / d.unsqueeze(1)
-            system = torch.baddbmm(torch.eye(v.shape[1], device=v.device), scaled, v.mT)  # (b, T, T)
-            wanted = v.new_ones(*v.shape[:2], 1)
-            result[rows] = (scaled.mT @ _solve(system, wanted)).squeeze(2)
-        else:
-            system = torch.baddbmm(torch.diag_embed(d), v.mT, v)  # (b, D, D)
-            result[rows] = _solve(system, v.sum(1).unsqueeze(2)).squeeze(2)
-    return result @ basis.T
-
-
-def _solve(system: Tensor, wanted: Tensor) -> Tensor:
-    return torch.cholesky_solve(wanted, torch.linalg.cholesky(system))
-
-
-def _batches(chosen: Histories, dim: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows of like length with the positions of their entries: (b,) and (b, T), -1 where a row is shorter than T."""
-    length, order = chosen.lengths.sort(stable=True)
-    start = int((length == 0).sum())
-    longest = length.tolist()
-    while start < len(order):
-        # Padding at most doubles a row; what is largest of (b, T, D), (b, D, D) and (b, T, T) bounds the batch.
-        stop = start + int(torch.searchsorted(length[start:], 2 * longest[start], right=True))
-        stop = min(stop, start + max(1, AT_ONCE // (dim * max(dim, longest[stop - 1]))))
-        rows = order[start:stop]
-        step = torch.arange(longest[stop - 1], device=rows.device)
-        entry = chosen.offset[rows].unsqueeze(1) + step
-        yield rows, torch.where(step < length[start:stop].unsqueeze(1), entry, -1)
-        start = stop
+        return row_vectors(chosen, vectors, self.unseen, ridge)
 
 
 def _grouped(row: Tensor, column: Tensor, rows: int) -> Histories:

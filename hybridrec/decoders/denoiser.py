@@ -65,3 +65,33 @@ def _normal(weight: Tensor, one: int, other: int) -> Tensor:
     """Xavier's normal: variance ``2 / (fan in + fan out)``."""
     with torch.no_grad():
         return weight.normal_(0.0, (2.0 / (one + other)) ** 0.5)
+
+
+class VectorDenoiser(ModelMixin, ConfigMixin):
+    """A perceptron that rebuilds a noised vector from it, its time and two conditions, either of which may be absent.
+
+    For the diffusion prior of Ramesh et al. 2022 (arXiv 2204.06125, section 2.2), there a transformer. Beside the noised
+    vector (B, D) and the sinusoidal embedding of t stand ``history`` and ``text`` (B, D), zero where ``told`` (B, 2), 0 or 1,
+    says they are absent. What is learned is added to ``history``; next to nothing is at the start.
+
+    ``dim`` is D, ``width`` that of the ``depth`` hidden layers, ``time_dim`` that of t's embedding.
+    """
+
+    @register_to_config
+    def __init__(self, dim: int, width: int = 256, depth: int = 2, time_dim: int = 32, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dropout, self.time_dim = dropout, time_dim
+        sizes = [3 * dim + 2 + time_dim, *[width] * depth]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.leave = nn.Linear(sizes[-1], dim)
+        nn.init.normal_(self.leave.weight, std=1e-3)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, sample: Tensor, timestep: Tensor | int, history: Tensor, text: Tensor, told: Tensor) -> Tensor:
+        """Predicted vectors x0 (B, D)."""
+        t = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
+        when = get_timestep_embedding(t, self.time_dim, flip_sin_to_cos=True, downscale_freq_shift=0)
+        h = torch.cat([sample, history, text, told, when.to(sample.dtype)], 1)
+        for layer in self.layers:
+            h = F.dropout(F.silu(layer(h)), self.dropout, self.training)
+        return history + self.leave(h)

@@ -31,6 +31,16 @@ def truncated_linear(steps: int) -> list[float]:
     return torch.linspace(low, high if high <= 1 else 1 / steps + 0.01, steps, dtype=torch.float64).tolist()
 
 
+def cosine(steps: int) -> list[float]:
+    """Betas of the cosine schedule, which ends in pure noise: ``abar_t = cos^2((t/T + s) / (1 + s) pi/2)``, ``s = .008``.
+
+    Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17, up to a constant; betas stay below .999.
+    """
+    at = (torch.linspace(0, 1, steps + 1, dtype=torch.float64) + 0.008) / 1.008
+    kept = torch.cos(at * torch.pi / 2).square()
+    return (1 - kept[1:] / kept[:-1]).clamp(max=0.999).tolist()
+
+
 class Diffusion(nn.Module):
     """A diffusers ``DDPMScheduler`` that predicts the sample itself, with importance-sampled training times.
 

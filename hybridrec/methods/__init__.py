@@ -15,6 +15,7 @@ from hybridrec.methods.dccf import DCCF
 from hybridrec.methods.diffrec import DiffRec
 from hybridrec.methods.diffuasr import DiffuASR
 from hybridrec.methods.diffurec import DiffuRec
+from hybridrec.methods.diffusionprior import DiffusionPrior
 from hybridrec.methods.directau import DirectAU
 from hybridrec.methods.duorec import DuoRec
 from hybridrec.methods.egln import EGLN
@@ -66,6 +67,7 @@ __all__ = [
     "DiffRec",
     "DiffuASR",
     "DiffuRec",
+    "DiffusionPrior",
     "DirectAU",
     "DuoRec",
     "FlowCF",

@@ -21,6 +21,8 @@ def denoising(method: Any, steps: int | None = None, guidance: float | None = No
             raise QueryError(f"{type(method).__name__} does not denoise and has no {name!r}: leave it out")
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
         raise QueryError(f"steps must be a whole number of at least 1, not {steps!r}")
+    if steps is not None and steps > getattr(method, "times", steps):
+        raise QueryError(f"steps must be at most {method.times}, the times {type(method).__name__} was trained on, not {steps}")
     if guidance is not None and not (isinstance(guidance, int | float) and 0 <= guidance < float("inf")):
         raise QueryError(f"guidance must be a number of at least 0, not {guidance!r}")
     own = {name: getattr(method, name) for name in given}

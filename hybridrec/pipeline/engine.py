@@ -32,6 +32,7 @@ class Engine:
     def __init__(self, method: Any, trained: Tensor, text: TextVectors | None, search: Search | None) -> None:
         self.method, self.search = method, search
         self.name = type(method).__name__
+        self.reads = bool(getattr(method, "textual", False))  # a prompt alone is a query of the method itself
         self.device = next((x.device for x in (*method.parameters(), *method.buffers())), torch.device("cpu"))
         self.prompts: Space | None = None
         self.taste: Space | Whole = Whole()

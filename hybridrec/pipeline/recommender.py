@@ -16,7 +16,7 @@ from hybridrec.data.batches import Histories, Query
 from hybridrec.data.dataset import Ids
 from hybridrec.data.text import render
 from hybridrec.errors import ArtifactError, DataError, QueryError
-from hybridrec.pipeline import stored
+from hybridrec.pipeline import components, stored
 from hybridrec.pipeline.ask import Request, check_k, check_weights, requests
 from hybridrec.pipeline.card import card
 from hybridrec.pipeline.denoising import denoising
@@ -114,7 +114,9 @@ class Recommender:
 
         ``steps`` and ``guidance`` are for a method that denoises (one with attributes of these names) in place of its own: how
         many reverse steps it takes, and how far a prompt pulls what it makes of the user or the history, all read as one
-        query; with ``guidance`` that prompt is not scored beside them a second time.
+        query; with ``guidance`` that prompt is not scored beside them a second time. Where such a method reads texts (its
+        ``textual``) a prompt alone is its query too, scored beside the prompt's likeness to items' texts, and ``steps`` alone
+        makes one query of prompt and history as ``guidance`` does.
 
         ``exclude_seen`` leaves out the items of the history given and of the user's training rows; an answer is shorter
         than ``k`` only where fewer items are left. Raises QueryError for unknown ids, an empty prompt or history, an
@@ -123,10 +125,11 @@ class Recommender:
         k, weight = check_k(k, len(self.items)), check_weights(weights, SOURCES)
         asked, many = requests(user, history, prompt)
         answers: list[list[Recommended]] = []
+        guided = guidance is not None or (steps is not None and self.engine.reads)
         with torch.no_grad(), denoising(self.method, steps=steps, guidance=guidance):
             for start in range(0, len(asked), self.engine.together):
                 some = asked[start : start + self.engine.together]
-                answers += self._answer(some, k, exclude_seen, weight, guided=guidance is not None)
+                answers += self._answer(some, k, exclude_seen, weight, guided)
         return answers if many else answers[0]
 
     def _answer(
@@ -147,8 +150,12 @@ class Recommender:
             parts.append(engine.like(torch.tensor(list(told)), query, weight["history"]))
             for b, items in zip(told, chosen, strict=True):
                 seen[b] |= set(items)
-        alone = [a.user is None and a.history is None for a in asked]
-        if said := {b: a.prompt for b, a in enumerate(asked) if a.prompt is not None and (alone[b] or not guided)}:
+        said = {b: a.prompt for b, a in enumerate(asked) if a.prompt is not None}
+        alone = {b: prompt for b, prompt in said.items() if b not in known and b not in told}
+        if alone and engine.reads:
+            nothing = Query(torch.full((len(alone),), -1), Histories.lists([[]] * len(alone)))
+            parts.append(engine.like(torch.tensor(list(alone)), self._guided(nothing, [*alone.values()]), weight["prompt"]))
+        if said := alone if guided else said:
             parts.append(engine.wish(torch.tensor(list(said)), self._embed(list(said.values())), weight["prompt"]))
         scores, index = engine.find(parts, Histories.lists([sorted(s) if exclude_seen else [] for s in seen]), k)
         return [self._named(*row) for row in zip(scores.tolist(), index.tolist(), strict=True)]
@@ -250,6 +257,7 @@ class Recommender:
             text.save(folder / stored.TEXT)
         return {
             stored.METHOD: stored.component(self.method),
+            **components.write(self.method, folder),
             stored.TEXT: stored.component(text),
             "trained": len(self.trained),
             "about": {**self.about, "text": text is not None, "users": users is not None},

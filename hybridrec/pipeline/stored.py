@@ -17,6 +17,7 @@ from hybridrec.data.batches import Histories
 from hybridrec.data.dataset import Dataset, Ids
 from hybridrec.data.tables import plausible
 from hybridrec.errors import ArtifactError
+from hybridrec.pipeline import components
 from hybridrec.pipeline.folder import CARD, INDEX, Folder
 from hybridrec.pipeline.items import Items
 from hybridrec.pipeline.text import TextSide, TextVectors
@@ -24,7 +25,7 @@ from hybridrec.pipeline.users import from_table
 from hybridrec.saving import CONFIG, WEIGHTS, describe, find_class, load_method, read_weights
 
 METHOD, TEXT, TEMPLATES = "method", "text_encoder", "templates"
-PATTERNS = [INDEX, CARD, "*.parquet", "*.safetensors", f"{METHOD}/*", f"{TEXT}/*", f"{TEMPLATES}/*"]
+PATTERNS = [INDEX, CARD, "*.parquet", "*.safetensors", *(f"{x}/*" for x in (METHOD, TEXT, TEMPLATES, *components.NAMES))]
 ABOUT = {
     "source": str,
     "arguments": dict,
@@ -150,6 +151,7 @@ def read(folder: Folder) -> Parts:
         raise ArtifactError(f"{folder.path / INDEX}: about{wrong or '.source'} is not what was saved: not a whole artifact")
     if index[METHOD] != component(method):
         raise ArtifactError(f"{folder.path / INDEX} names another method, {index[METHOD]}, than lies in {METHOD}/")
+    components.check(method, folder)
     items = Items.of(data.target, read_table(folder.file(ITEMS)), folder.file(ITEMS))
     if index["trained"] != count[data.target] or len(items) < count[data.target]:
         raise ArtifactError(

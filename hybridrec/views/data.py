@@ -8,7 +8,7 @@ from torch import Tensor
 from hybridrec.data.batches import Histories
 from hybridrec.graph import Graph
 from hybridrec.saving import configured
-from hybridrec.shares import of_entries
+from hybridrec.shares import of_entries, of_rows
 
 
 def _kept(n: int, keep: float, device: torch.device) -> Tensor:
@@ -65,3 +65,11 @@ class RowMask:
         kept = of_entries(lambda n: _kept(n, self.keep, x.item.device), x)
         ends = torch.cat([x.offset.new_zeros(1), kept.cumsum(0)])
         return Histories(ends[x.offset], x.item[kept], None if x.time is None else x.time[kept])
+
+
+def part_of_rows(history: Histories, alone: float = 0.0) -> Tensor:
+    """Which entries (n,) are left when a share of each row, drawn uniformly, is; of a row none with probability ``alone``."""
+    device = history.item.device
+    lot = of_rows(lambda rows: torch.rand(rows, 2, device=device), len(history.lengths))
+    share = lot[:, 0] * (lot[:, 1] >= alone)
+    return of_entries(lambda n: torch.rand(n, device=device), history) < share[history.rows]

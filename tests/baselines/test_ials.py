@@ -9,8 +9,8 @@ import torch
 import hybridrec as hr
 from hybridrec import linear
 from hybridrec.baselines import IALS
-from hybridrec.baselines.ials import least_squares
 from hybridrec.data.batches import Histories, Query
+from hybridrec.foldin import row_vectors
 
 
 def by_row(chosen, vectors, unseen, ridge):
@@ -30,9 +30,9 @@ def test_half_a_step_is_the_loop_over_rows(dim, monkeypatch):
     chosen = Histories.lists([torch.randperm(50)[:n].tolist() for n in (0, 1, 2, 3, 7, 8, 9, 30, 50, 0, 4)])
     ridge = torch.rand(11) + 0.1
     wanted = by_row(chosen, vectors, 0.2, ridge)
-    assert torch.allclose(least_squares(chosen, vectors, 0.2, ridge), wanted, atol=1e-5)
-    monkeypatch.setattr("hybridrec.baselines.ials.AT_ONCE", 1)  # a row at a time
-    assert torch.allclose(least_squares(chosen, vectors, 0.2, ridge), wanted, atol=1e-5)
+    assert torch.allclose(row_vectors(chosen, vectors, 0.2, ridge), wanted, atol=1e-5)
+    monkeypatch.setattr("hybridrec.foldin.AT_ONCE", 1)  # a row at a time
+    assert torch.allclose(row_vectors(chosen, vectors, 0.2, ridge), wanted, atol=1e-5)
 
 
 def test_every_sweep_lowers_the_objective(planted):

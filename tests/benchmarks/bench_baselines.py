@@ -21,8 +21,8 @@ import torch
 
 import hybridrec as hr
 from hybridrec import linear
-from hybridrec.baselines.ials import least_squares
 from hybridrec.data.dataset import Dataset, Ids, Relation
+from hybridrec.foldin import row_vectors
 from hybridrec.rows import multiply
 
 # The kernel's own high-water mark (Linux): that of getrusage starts at the parent's.
@@ -99,7 +99,7 @@ def measure(data: Dataset, dim: int, items: int) -> dict[str, float]:
         "diagonal of the inverse, Krylov": seconds(lambda: hr.KrylovEASE(data).solve(data)),
         f"{len(dense)} rows scored, sparse": seconds(lambda: multiply(rows, weights)),
         f"{len(dense)} rows scored, dense": seconds(lambda: dense @ weights),
-        "iALS, users' half, batched": seconds(lambda: least_squares(history, vectors, 0.1, ridge)),
+        "iALS, users' half, batched": seconds(lambda: row_vectors(history, vectors, 0.1, ridge)),
         "iALS, users' half, a loop": seconds(lambda: loop(history, vectors, ridge)),
     }
     if find_spec("implicit"):

@@ -3,7 +3,7 @@ import torch
 from adjacency import dense, small_graph
 
 from hybridrec.data.batches import Histories
-from hybridrec.views.data import EdgeDrop, NodeDrop, RandomWalk, RowMask
+from hybridrec.views.data import EdgeDrop, NodeDrop, RandomWalk, RowMask, part_of_rows
 
 
 @pytest.fixture
@@ -63,3 +63,11 @@ def test_row_mask_keeps_order_and_rows():
     assert 10 < len(first) < 40 and (first.diff() > 0).all()
     assert part.lengths[1] == 0
     assert torch.equal(RowMask(1.0)(whole).item, whole.item)
+
+
+def test_part_of_rows_keeps_a_share_drawn_for_each_row():
+    history = Histories(torch.arange(0, 2001 * 50, 50), torch.zeros(2000 * 50, dtype=torch.int64))
+    torch.manual_seed(0)
+    share = part_of_rows(history, alone=0.25).view(2000, 50).float().mean(1)
+    assert (share == 0).float().mean() == pytest.approx(0.25 + 0.75 / 51, abs=0.03)  # of 50 none, by a uniform share: 1 in 51
+    assert share[share > 0].mean() == pytest.approx(0.51, abs=0.02)

@@ -19,4 +19,5 @@ class Sum:
     def score(self, query: Query) -> torch.Tensor:
         """Scores of all items: (B, I)."""
         scores = (m.score(query) for m in self.methods)
-        return sum(w * torch.nn.functional.layer_norm(s, s.shape[1:]) for w, s in zip(self.weights, scores, strict=True))
+        weighed = [w * torch.nn.functional.layer_norm(s, s.shape[1:]) for w, s in zip(self.weights, scores, strict=True)]
+        return torch.stack(weighed).sum(0)

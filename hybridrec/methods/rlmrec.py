@@ -181,10 +181,10 @@ def profiles(data: Dataset, modality: str, width: int) -> Tensor:
 def perceptron(width: int, out: int) -> nn.Sequential:
     """The authors' two layers with a leaky ReLU between, half way from ``width`` to ``out``."""
     between = (width + out) // 2
-    layers = nn.Sequential(nn.Linear(width, between), nn.LeakyReLU(), nn.Linear(between, out))
-    for layer in (layers[0], layers[2]):
+    first, second = nn.Linear(width, between), nn.Linear(between, out)
+    for layer in (first, second):
         nn.init.xavier_uniform_(layer.weight)
-    return layers
+    return nn.Sequential(first, nn.LeakyReLU(), second)
 
 
 def met(index: Tensor, one: Callable[[Tensor], Tensor], two: Callable[[Tensor], Tensor]) -> Contrast:

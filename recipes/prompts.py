@@ -36,6 +36,7 @@ from hybridrec.pipeline.scoring import Wording
 from hybridrec.pipeline.text import TextVectors
 from hybridrec.views.text import WordDrop
 
+Rows = list[dict[str, Any]]  # of the items' table
 STEPS, GUIDANCE = (1, 2, 5, 10), (1.0, 1.5, 2.0, 3.0)
 JUDGED = "prompt: denoiser and wording"
 
@@ -83,9 +84,7 @@ def main() -> None:
         path.with_suffix(".notes.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
 
 
-def aligned(
-    args: Prompts, data: hr.Dataset, space: hr.IALS, texts: list[str], rows: list[dict[str, Any]], seed: int
-) -> TextEncoder:
+def aligned(args: Prompts, data: hr.Dataset, space: hr.IALS, texts: list[str], rows: Rows, seed: int) -> TextEncoder:
     """The encoder of `recipes/align.py`, tuned on the training rows of ``data``; its ridge is not searched for but 10."""
     folder = Path(args.aligned, str(seed))
     if args.aligned and folder.exists():
@@ -120,7 +119,8 @@ def one(args: Prompts, seed: int) -> tuple[dict[str, Result], dict[str, Any]]:
     wording, raw = Wording.of(items, met), plain.embed(texts)[0]
     frozen = HistoryMean(data, raw)
     unseen = torch.cat([asked.heldout[part].index[0] for part in ("valid", "test")]).unique()
-    said = [user_texts(asked, read_text(args.template))[u] for u in unseen.tolist()]
+    sentences = user_texts(asked, read_text(args.template))
+    said = [sentences[u] for u in unseen.tolist()]
     row = torch.full((data.counts[data.source],), -1).index_copy_(0, unseen, torch.arange(len(unseen)))
     prompts, meaning = TextVectors(*encoder.embed(said)), plain.embed(said)[0] - raw[met].mean(0)
 
@@ -190,9 +190,7 @@ def told(data: hr.Dataset, seed: int) -> hr.Dataset:
     return replace(data, relations={**data.relations, data.goal: train}, heldout=heldout)
 
 
-def genres(
-    column: str, rows: list[dict[str, Any]], encoder: Any, prior: Any, wording: Wording, items: TextVectors
-) -> dict[str, float]:
+def genres(column: str, rows: Rows, encoder: Any, prior: Any, wording: Wording, items: TextVectors) -> dict[str, float]:
     """Of the ten first items for "<word> films" the share that has the word in ``column``, by who is asked."""
     own = [set(str(row.get(column) or "").split()) for row in rows]
     words = sorted({w for some in own for w in some if sum(w in other for other in own) >= 10})

@@ -36,6 +36,7 @@ from hybridrec.pipeline.scoring import Wording
 from hybridrec.pipeline.text import TextVectors
 from hybridrec.views.text import WordDrop
 
+Rows = list[dict[str, Any]]  # of the items' table
 STEPS, GUIDANCE = (1, 2, 5, 10), (1.0, 1.5, 2.0, 3.0)
 JUDGED = "prompt: denoiser and wording"
 
@@ -83,7 +84,7 @@ def main() -> None:
         path.with_suffix(".notes.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
 
 
-def aligned(args: Prompts, data: hr.Dataset, space: hr.IALS, texts: list[str], rows: list[dict], seed: int) -> TextEncoder:
+def aligned(args: Prompts, data: hr.Dataset, space: hr.IALS, texts: list[str], rows: Rows, seed: int) -> TextEncoder:
     """The encoder of `recipes/align.py`, tuned on the training rows of ``data``; its ridge is not searched for but 10."""
     folder = Path(args.aligned, str(seed))
     if args.aligned and folder.exists():
@@ -115,11 +116,13 @@ def one(args: Prompts, seed: int) -> tuple[dict[str, Result], dict[str, Any]]:
     popular, asked = hr.Popularity(data), told(data, seed)
     hr.fit(popular, data)
     met = torch.zeros(len(rows), dtype=torch.bool).index_fill_(0, data.train.index[1], True)
-    wording, frozen = Wording.of(items, met), HistoryMean(data, plain.embed(texts)[0])
+    wording, raw = Wording.of(items, met), plain.embed(texts)[0]
+    frozen = HistoryMean(data, raw)
     unseen = torch.cat([asked.heldout[part].index[0] for part in ("valid", "test")]).unique()
-    said = [user_texts(asked, read_text(args.template))[u] for u in unseen.tolist()]
+    sentences = user_texts(asked, read_text(args.template))
+    said = [sentences[u] for u in unseen.tolist()]
     row = torch.full((data.counts[data.source],), -1).index_copy_(0, unseen, torch.arange(len(unseen)))
-    prompts, meaning = TextVectors(*encoder.embed(said)), plain.embed(said)[0] - plain.embed(texts)[0][met].mean(0)
+    prompts, meaning = TextVectors(*encoder.embed(said)), plain.embed(said)[0] - raw[met].mean(0)
 
     def wish(found: TextVectors) -> Any:
         return lambda query: wording(TextVectors(*(x[row[query.user]] for x in found))) @ wording(items).T
@@ -179,7 +182,7 @@ def told(data: hr.Dataset, seed: int) -> hr.Dataset:
         wanted[order] = place < (count[user] / 5).round().clamp(min=1)
         heldout[part] = rows.keep(wanted)
         parts.append(rows.keep(~wanted))
-    known = {"index": torch.cat([p.index for p in parts], 1)}
+    known: dict[str, Any] = {"index": torch.cat([p.index for p in parts], 1)}
     for name in ("time", "value"):
         columns = [getattr(p, name) for p in parts]
         known[name] = None if any(c is None for c in columns) else torch.cat(columns)
@@ -187,7 +190,7 @@ def told(data: hr.Dataset, seed: int) -> hr.Dataset:
     return replace(data, relations={**data.relations, data.goal: train}, heldout=heldout)
 
 
-def genres(column: str, rows: list[dict], encoder: Any, prior: Any, wording: Wording, items: TextVectors) -> dict[str, float]:
+def genres(column: str, rows: Rows, encoder: Any, prior: Any, wording: Wording, items: TextVectors) -> dict[str, float]:
     """Of the ten first items for "<word> films" the share that has the word in ``column``, by who is asked."""
     own = [set(str(row.get(column) or "").split()) for row in rows]
     words = sorted({w for some in own for w in some if sum(w in other for other in own) >= 10})

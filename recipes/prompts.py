@@ -141,7 +141,7 @@ def one(args: Prompts, seed: int) -> tuple[dict[str, Result], dict[str, Any]]:
             setattr(prior, name, value)
         return hr.evaluate(method, on, part, ks=(20,))
 
-    grid = [{"steps": s, "guidance": g} for s in STEPS for g in GUIDANCE]
+    grid: list[dict[str, Any]] = [{"steps": s, "guidance": g} for s in STEPS for g in GUIDANCE]
     valid = [judge(Asked(denoised(True, False)), "valid", **point).metrics["ndcg@20"] for point in grid]
     best = grid[max(range(len(grid)), key=lambda n: valid[n])]
     notes: dict[str, Any] = {

@@ -29,7 +29,7 @@ def prior():
     data = titled(planted())
     torch.manual_seed(0)
     titles = data.tables["item"]["title"].to_pylist()
-    method = hr.DiffusionPrior(data, dim=8, width=8, times=6, steps=2)
+    method = hr.DiffusionPrior(data, dim=8, width=8, times=6, steps=2, guidance=1.0)
     torch.nn.init.normal_(method.denoiser.leave.weight)
     method.adopt(data, torch.randn(40, 8), Words(8).embed(titles)[1]).eval()
     return hr.Recommender(method, data, Words(8), templates=TEMPLATES)

@@ -82,8 +82,8 @@ class DiffusionPrior(nn.Module):
         dropout: float = 0.3,
         square: float = 0.1,
         share: float = 0.0,
-        steps: int = 5,
-        guidance: float = 1.0,
+        steps: int = 1,
+        guidance: float = 1.5,
     ) -> None:
         super().__init__()
         from hybridrec.decoders.denoiser import VectorDenoiser

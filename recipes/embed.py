@@ -52,7 +52,8 @@ def main() -> None:
     about = f"{data.name} with the words of item texts as `{args.words}`"
     about += f", the texts embedded by {args.encoder} as `{args.modality}`." if args.encoder else "."
     save_folder(replace(data, features={**data.features, data.target: own}), args.out, about=about)
-    print(f"{args.out}: {int(known.sum()):,} of {len(texts):,} {data.target}s have a text")
+    size = f" of {found[args.modality].values.shape[1]} numbers" if args.encoder else ""
+    print(f"{args.out}: {int(known.sum()):,} of {len(texts):,} {data.target}s have a text{size}")
 
 
 def embedded(args: Embed, texts: list[str]) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """What tests share: small data with a planted structure."""
 
 import os
+from dataclasses import replace
 
 # Before torch is imported: tests are many small operations, which threads only slow down, and nothing is downloaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from hybridrec.data.dataset import Dataset, Ids, Relation, Split
+from hybridrec.data.dataset import Dataset, Feature, Ids, Relation, Split
 
 
 def planted(users: int = 60, items: int = 40, taste: float = 0.8, each: int = 12, seed: int = 0) -> Dataset:
@@ -39,6 +40,12 @@ def planted(users: int = 60, items: int = 40, taste: float = 0.8, each: int = 12
         name="planted",
         split=Split("planted", {"seed": seed}),
     )
+
+
+def worded(data: Dataset) -> Dataset:
+    """``data`` with vectors of texts that say nothing of the kinds, for methods that read some."""
+    values = torch.randn(data.sides["item"], 6, generator=torch.Generator().manual_seed(0))
+    return replace(data, features={"item": {"text": Feature(values, torch.ones(len(values), dtype=torch.bool))}})
 
 
 @pytest.fixture(name="planted")

@@ -16,15 +16,11 @@ FEW = ["EASE", "IALS", "LightGCN", "MultVAE"]
 
 WORLD = """
 import inspect
-from dataclasses import replace
 import hybridrec.methods, hybridrec.baselines, torch
-from conftest import planted
-from hybridrec.data.dataset import Feature
+from conftest import planted, worded
 from test_methods import query, small
 NAMES = sys.argv[1].split(",")
-data = planted(users=24, items=20, each=8)
-values = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
-data = replace(data, features={"item": {"text": Feature(values, torch.ones(20, dtype=torch.bool))}})
+data = worded(planted(users=24, items=20, each=8))
 
 def made(name):
     if name in hybridrec.methods.__all__:

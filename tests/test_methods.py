@@ -1,15 +1,13 @@
 """One contract for every method: what training, evaluation and saving ask of it."""
 
 import inspect
-from dataclasses import replace
 
 import pytest
 import torch
-from conftest import planted
+from conftest import planted, worded
 
 import hybridrec.methods
 from hybridrec.data.batches import Histories, Query
-from hybridrec.data.dataset import Feature
 from hybridrec.evaluation.ranking import evaluate
 from hybridrec.saving import load_method, save_method
 from hybridrec.training import fit
@@ -110,9 +108,7 @@ def query(data, users=(0, 7, 3)):
 
 @pytest.fixture(scope="module")
 def data():
-    values = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))  # texts that say nothing of the kinds
-    text = Feature(values, torch.ones(40, dtype=torch.bool))
-    return replace(planted(users=150, taste=0.9), features={"item": {"text": text}})
+    return worded(planted(users=150, taste=0.9))
 
 
 @pytest.fixture(scope="module", params=METHODS)

@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 import torch
-from conftest import planted
+from conftest import planted, worded
 from safetensors.torch import load_file, save_file
 from test_methods import METHODS, small
 
@@ -36,7 +36,7 @@ TRAINED = [name for name in METHODS if not hasattr(getattr(hybridrec.methods, na
 
 @pytest.fixture(scope="module")
 def data():
-    return planted(users=30, items=24)
+    return worded(planted(users=30, items=24))
 
 
 def signalled(method, at, number=signal.SIGTERM):

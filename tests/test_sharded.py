@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import planted
+from conftest import planted, worded
 from test_methods import small
 from test_resume import TRAINED, decaying, settings
 from workers.sharded import still
@@ -61,7 +61,7 @@ def test_a_run_with_divided_parameters_goes_on_and_is_saved(found, name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.filterwarnings("ignore")  # what diagnostics say of so small a method
 def test_its_losses_are_those_of_one_process(found, name):
-    data = planted(users=30, items=24)
+    data = worded(planted(users=30, items=24))
     method = still(small(name, data))
     how = {**settings(small(name, data), data), "average": 0.9, "clip": 0.5, "schedule": decaying, "watch": [Diagnostics()]}
     record = fit(method, data, **how)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
 import torch.distributed as dist
-from conftest import planted
+from conftest import planted, worded
 from test_methods import small
 from test_resume import decaying, settings
 
@@ -117,7 +117,7 @@ def once(name, data, folder=None, stop=None):
 
 def resumed(name, folder: Path) -> dict:
     """Stopped twice and gone on, against not stopped at all."""
-    data = planted(users=30, items=24)
+    data = worded(planted(users=30, items=24))
     whole, record, watch = once(name, data)
     stopped = [once(name, data, folder / "run", stop) is None for stop in (3, 2)]
     again, told, seen = once(name, data, folder / "run")

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from arguments import parse, run
 from leads import table, write
-from schedules import falling
+from schedules import to_the_end
 
 import hybridrec as hr
 from hybridrec.data.split import LeaveOneOut
@@ -135,18 +135,7 @@ def trained(args: Denoise, data: hr.Dataset, seed: int, **given: Any) -> hr.Hybr
     """A Hybrid after all its epochs; nothing is validated on the way."""
     torch.manual_seed(seed)
     method = hr.Hybrid(data, **{"dim": args.dim, **given})
-    hr.fit(
-        method,
-        data,
-        epochs=args.epochs,
-        batch_size=args.batch,
-        lr=args.lr,
-        schedule=falling,
-        every=args.epochs,
-        patience=None,
-        validate=lambda _: 0.0,
-        seed=seed,
-    )
+    to_the_end(method, data, args.epochs, args.batch, args.lr, seed)
     return method
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from arguments import parse, run
 from leads import table, write
-from schedules import falling
+from schedules import to_the_end
 from sums import Sum
 
 import hybridrec as hr
@@ -102,18 +102,7 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
     torch.manual_seed(seed)
     given = {"cold": args.cold, "cold_read": args.cold_read, "word_dropout": args.word_dropout}
     method = hr.Hybrid(known, dim=args.dim, view=Anywhere(), **given)
-    hr.fit(
-        method,
-        known,
-        epochs=args.epochs,
-        batch_size=args.batch,
-        lr=args.lr,
-        schedule=falling,
-        every=args.epochs,
-        patience=None,
-        validate=lambda _: 0.0,
-        seed=seed,
-    )
+    to_the_end(method, known, args.epochs, args.batch, args.lr, seed)
     text = data.features[data.target]["text"].values
     near, popular = HistoryMean(data, text), hr.Popularity(known)
     hr.fit(popular, known)

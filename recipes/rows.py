@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from arguments import parse, run
 from leads import table, write
-from schedules import falling
+from schedules import to_the_end
 
 import hybridrec as hr
 from hybridrec.data.batches import generator
@@ -108,19 +108,7 @@ def trained(args: Rows, data: hr.Dataset, variant: str, seed: int) -> hr.Hybrid:
     torch.manual_seed(seed)
     told = {"modality": args.modality or None, "words": args.words or None, "view": Anywhere(targets=args.targets)}
     method = hr.Hybrid(data, dim=args.dim, **told, **VARIANTS[variant])
-    hr.fit(
-        method,
-        data,
-        epochs=args.epochs,
-        batch_size=args.batch,
-        lr=args.lr,
-        schedule=falling,
-        every=args.epochs,
-        patience=None,
-        validate=lambda _: 0.0,
-        seed=seed,
-        progress=False,
-    )
+    to_the_end(method, data, args.epochs, args.batch, args.lr, seed, progress=False)
     return method
 
 

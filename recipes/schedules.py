@@ -1,11 +1,34 @@
-"""Learning rates over the steps of a run, for the recipes that share them."""
+"""Learning rates over the steps of a run, and runs to the end, for the recipes that share them."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+import hybridrec as hr
 
 
 def falling(optimizer: Optimizer, steps: int) -> LambdaLR:
     """Up over the first hundred steps, then down to zero in a straight line."""
     return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100) * max(0.0, 1 - step / steps))
+
+
+def to_the_end(
+    method: Any, data: hr.Dataset, epochs: int, batch_size: int, lr: float, seed: int, progress: bool = True
+) -> None:
+    """Train ``method`` for all its epochs under ``falling`` and keep the last weights: nothing is validated on the way."""
+    hr.fit(
+        method,
+        data,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        schedule=falling,
+        every=epochs,
+        patience=None,
+        validate=lambda _: 0.0,
+        seed=seed,
+        progress=progress,
+    )

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from arguments import parse, run
 from leads import table, write
-from schedules import falling
+from schedules import falling, to_the_end
 from sums import Sum
 
 import hybridrec as hr
@@ -66,18 +66,7 @@ def trained(args: ZeroShot, source: str) -> hr.Hybrid:
     data = hr.load(source, split=LeaveOneOut(valid=False))
     torch.manual_seed(args.seed)
     method = hr.Hybrid(data, dim=args.dim, cold=args.cold)
-    hr.fit(
-        method,
-        data,
-        epochs=args.epochs,
-        batch_size=80,
-        lr=3e-3,
-        schedule=falling,
-        every=args.epochs,
-        patience=None,
-        validate=lambda _: 0.0,
-        seed=args.seed,
-    )
+    to_the_end(method, data, args.epochs, 80, 3e-3, args.seed)
     save_method(method, Path(args.out) / data.name, data.schema)
     return method
 

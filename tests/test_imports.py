@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "hybridrec"
 
 TORCH_ONLY = {"losses", "pairs", "graph"}
 PARTS = {"views", "encoders", "decoders", "discriminators", "data"}
-SHARED = {"errors", "protocols", "saving", "memo", "shares"}  # small, and know no model
+SHARED = {"dropout", "errors", "protocols", "saving", "memo", "shares"}  # small, and know no model
 ALLOWED = {
     **{part: {part, "graph", "data", *SHARED} for part in PARTS},
     "foldin": {"data"},

@@ -12,6 +12,8 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor, nn
 
+from hybridrec.dropout import dropout
+
 
 class RowDenoiser(ModelMixin, ConfigMixin):
     """A time-conditioned perceptron from rows to rows, in three parts: ``W'x``, the layers between, ``V h``.
@@ -58,7 +60,7 @@ class RowDenoiser(ModelMixin, ConfigMixin):
     def forward(self, sample: Tensor, timestep: Tensor | int) -> Tensor:
         """Predicted rows x0 (B, I) from noised rows ``sample`` (B, I) and times (B,) or one."""
         t = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
-        return self.between(F.dropout(sample, self.dropout, self.training) @ self.read, t) @ self.write.T
+        return self.between(dropout(sample, self.dropout, self.training) @ self.read, t) @ self.write.T
 
 
 def _normal(weight: Tensor, one: int, other: int) -> Tensor:
@@ -93,5 +95,5 @@ class VectorDenoiser(ModelMixin, ConfigMixin):
         when = get_timestep_embedding(t, self.time_dim, flip_sin_to_cos=True, downscale_freq_shift=0)
         h = torch.cat([sample, history, text, told, when.to(sample.dtype)], 1)
         for layer in self.layers:
-            h = F.dropout(F.silu(layer(h)), self.dropout, self.training)
+            h = dropout(F.silu(layer(h)), self.dropout, self.training)
         return history + self.leave(h)

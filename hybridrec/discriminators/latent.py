@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories
+from hybridrec.dropout import Dropout
 
 
 class PosteriorCritic(nn.Module):
@@ -21,7 +22,7 @@ class PosteriorCritic(nn.Module):
         super().__init__()
         self.enter, self.leave = nn.Linear(latent + dim, hidden), nn.Linear(hidden, latent)
         self.inner = nn.ModuleList(nn.Sequential(nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)) for _ in range(2))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, z: Tensor, context: Tensor) -> Tensor:
         """The score of every dimension: (n, L)."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories
+from hybridrec.dropout import Dropout
 from hybridrec.encoders.sequence import Layout
 from hybridrec.shares import of_entries
 
@@ -28,7 +29,7 @@ class ImplicitPosterior(nn.Module):
         self.noise = nn.Linear(dim, dim, bias=False)
         self.first, self.last = nn.Linear(dim, dim), nn.Linear(2 * dim, dim)
         self.near = nn.Conv1d(dim, 2 * dim, REACH)
-        self.dropout, self.outward = nn.Dropout(dropout), nn.Linear(dim, latent)
+        self.dropout, self.outward = Dropout(dropout), nn.Linear(dim, latent)
 
     def disturbed(self, history: Histories, x: Tensor) -> Tensor:
         """``x`` (n, D) and noise."""

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from hybridrec.data.batches import Histories
 from hybridrec.data.sequences import places
+from hybridrec.dropout import Dropout
 from hybridrec.errors import DataError
 from hybridrec.saving import configured
 
@@ -109,7 +110,7 @@ class TransformerLayer(nn.Module):
         self.first, self.second = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.inward, self.outward = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.widen, self.narrow = nn.Linear(dim, inner), nn.Linear(inner, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """One layer over the entries ``x`` (n, D) of ``layout``."""
@@ -153,7 +154,7 @@ class Transformer(nn.Module):
             raise ValueError(f"dim must be a multiple of heads, not {dim} and {heads}")
         self.window, self.causal = window, causal
         self.place = nn.Parameter(torch.randn(window, dim) * 0.02)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(TransformerLayer(dim, heads, inner * dim, dropout, causal) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
@@ -198,7 +199,7 @@ class GRU(nn.Module):
     def __init__(self, dim: int = 64, depth: int = 1, dropout: float = 0.2) -> None:
         super().__init__()
         self.network = nn.GRU(dim, dim, depth, dropout=dropout if depth > 1 else 0.0)
-        self.dropout, self.outward = nn.Dropout(dropout), nn.Linear(dim, dim)
+        self.dropout, self.outward = Dropout(dropout), nn.Linear(dim, dim)
 
     def forward(self, history: Histories, x: Tensor) -> Tensor:
         """What is known at each entry: (n, D)."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories, Query, Rows
 from hybridrec.data.sequences import PrefixSampler, newest, prepended, readable, shifted
+from hybridrec.dropout import Dropout
 from hybridrec.encoders.sequence import GRU, Backbone, Transformer
 from hybridrec.memo import Memo
 from hybridrec.objectives import FullSoftmax, Objective, Wanted
@@ -62,7 +63,7 @@ class DiffuRec(nn.Module):
 
         items = data.sides["item"]
         self.table = nn.Parameter(torch.randn(items + 1, dim) * 0.05)  # the last is the start
-        self.enter = nn.Sequential(nn.Dropout(drop), nn.LayerNorm(dim))
+        self.enter = nn.Sequential(Dropout(drop), nn.LayerNorm(dim))
         network = encoder or Transformer(dim, depth, heads, window, dropout, causal=False)
         self.denoiser = Approximator(dim, network, steps, uncertainty)
         self.diffusion = Diffusion(truncated_linear(steps))

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories, Query, Rows, RowSampler
+from hybridrec.dropout import dropout
 from hybridrec.losses.diffusion import catalogue_squared_error
 from hybridrec.saving import configured
 
@@ -84,7 +85,7 @@ class FlowCF(nn.Module):
         x = history.once(len(model.write)).float()
         t = torch.randint(self.steps, (len(batch.user),), device=x.device) / self.steps
         noised, value = self.interpolate(history, x, t)
-        h = self.between(noised, F.dropout(value, self.dropout), t)
+        h = self.between(noised, dropout(value, self.dropout), t)
         error = catalogue_squared_error(h, model.write, history.offset, history.item, x)
         return {"flow": error.mean() / len(model.write)}
 

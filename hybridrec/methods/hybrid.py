@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Query, Rows, RowSampler
+from hybridrec.dropout import dropout
 from hybridrec.encoders.tied import TiedItems
 from hybridrec.losses.softmax import catalogue_cross_entropy, sampled_cross_entropy
 from hybridrec.memo import Memo
@@ -122,7 +123,7 @@ class Hybrid(nn.Module):
         u = F.normalize(bag, dim=1)
         if self.training and self.noise:
             u = u + self.noise * u.shape[1] ** -0.5 * torch.randn_like(u)
-        h = F.dropout(F.gelu(self.inner(torch.cat([u, newest], 1))), 0.2, self.training)
+        h = dropout(F.gelu(self.inner(torch.cat([u, newest], 1))), 0.2, self.training)
         return F.normalize(u + self.outer(h), dim=1)
 
     def forward(self, batch: Rows) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories, Query, Rows, RowSampler
+from hybridrec.dropout import dropout
 from hybridrec.linear import interactions, right_vectors
 from hybridrec.losses.reconstruction import annealed, gaussian_kl
 from hybridrec.pairs.score import prototypes
@@ -108,7 +109,7 @@ class LDiffRec(nn.Module):
         """Terms ``rebuild``, ``prior`` and ``diffusion`` of a batch of rows."""
         history = batch.history
         x = self.rows(history)
-        mean, log_variance = self.moments_of(history, F.dropout(x, self.dropout))
+        mean, log_variance = self.moments_of(history, dropout(x, self.dropout))
         z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
         t, fair = self.diffusion.draw(len(z))
         signal, noise = self.diffusion.levels(t)

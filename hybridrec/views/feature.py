@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hybridrec.data.batches import Histories
+from hybridrec.dropout import dropout
 from hybridrec.saving import configured
 from hybridrec.shares import of_entries
 
@@ -35,12 +36,12 @@ class Dropout:
         self.rate = rate
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.rate)
+        return dropout(x, self.rate)
 
 
 def dropped(x: Tensor, rate: float, history: Histories) -> Tensor:
     """``Dropout`` of values (n,) of the entries of a batch's histories: the same entries whatever processes share the batch."""
-    return x * of_entries(lambda n: F.dropout(torch.ones(n, device=x.device), rate), history)
+    return x * of_entries(lambda n: dropout(torch.ones(n, device=x.device), rate), history)
 
 
 @configured

@@ -103,6 +103,21 @@ class Graph(nn.Module):
         for name, x in (("crow", crow), ("col", col), ("edge", edge), ("value", value)):
             self.register_buffer(name, x)
 
+    def verify(self) -> None:
+        """Raise ValueError where the buffers are no graph, as a file may hold them: torch reads past the end of such ones."""
+        crow, col, edge, n = self.crow, self.col, self.edge, len(self.col)
+        integer = not any(x.is_floating_point() or x.is_complex() or x.dtype == torch.bool for x in (crow, col, edge))
+        if not (integer and crow.dim() == 1 and len(crow) and col.shape == edge.shape == self.value.shape == (n,)):
+            raise ValueError("a graph wants rows, columns, edges and values in one dimension each")
+        if int(crow[0]) or int(crow[-1]) != n or bool((crow[1:] < crow[:-1]).any()):
+            raise ValueError(f"a graph's {n} entries are not cut into {self.nodes} rows")
+        if n and not 0 <= int(col.min()) <= int(col.max()) < self.nodes:
+            raise ValueError(f"a graph's column is not among its {self.nodes} nodes")
+        if n % 2 or not torch.equal(edge.long().sort().values, torch.arange(n, device=edge.device) // 2):
+            raise ValueError("every edge of a graph wants two entries")
+        if not bool(torch.isfinite(self.value).all()):
+            raise ValueError("a graph's value is not finite")
+
     @classmethod
     def of(cls, relations: Sequence[Any], counts: Mapping[str, int]) -> Graph:
         """The graph of some relations; a link given twice counts once, a link to oneself not at all."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.bags import bags, check_bags
 from hybridrec.data.batches import Histories
 from hybridrec.errors import DataError, HybridrecError
 from hybridrec.saving import configured
@@ -55,9 +55,7 @@ def multiply(history: Histories, matrix: Tensor, recency: Recency | None = None)
     if not matrix.numel():
         raise UnsolvedError("nothing is solved yet: call hybridrec.fit(method, data) or method.solve(data) first")
     weight = weigh(history, recency).to(matrix.dtype)
-    return F.embedding_bag(
-        history.item, matrix, history.offset, mode="sum", per_sample_weights=weight, include_last_offset=True
-    )
+    return bags(history.item, matrix, history.offset, weight)
 
 
 class ItemWeights(nn.Module):
@@ -76,6 +74,13 @@ class ItemWeights(nn.Module):
         super().__init__()
         for name, dtype in (("offset", torch.int64), ("item", torch.int32), ("value", torch.float32)):
             self.register_buffer(name, torch.empty(0, dtype=dtype))
+
+    def verify(self) -> None:
+        """Raise DataError for a torn matrix, as a file may hold one."""
+        if len(self.offset):
+            check_bags(self.item, self.offset, len(self.offset) - 1, len(self.offset) - 1)
+            if self.value.shape != self.item.shape:
+                raise DataError(f"{len(self.value)} values stand at {len(self.item)} places")
 
     def fill(self, matrix: Any) -> None:
         """Take over a scipy sparse matrix (I, I)."""

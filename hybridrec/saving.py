@@ -216,7 +216,8 @@ def state(module: nn.Module) -> dict[str, Tensor]:
 
 def load_state(module: nn.Module, tensors: dict[str, Tensor], origin: str | Path = "") -> None:
     """Give ``module`` its saved tensors. Buffers take the saved shape (closed forms and graphs learn theirs from data);
-    parameters must match. Raises ArtifactError naming what is missing, left over or misshapen.
+    parameters must match. A part with a method ``verify()`` is asked whether its buffers make sense, and raises ValueError.
+    Raises ArtifactError naming what is missing, left over, misshapen or damaged.
     """
     own = module.state_dict()
     if own.keys() != tensors.keys():
@@ -233,6 +234,12 @@ def load_state(module: nn.Module, tensors: dict[str, Tensor], origin: str | Path
                 parameters[name].copy_(x)
         else:
             owner._buffers[leaf] = x.to(own[name].device)
+    for name, part in module.named_modules():
+        if hasattr(part, "verify"):
+            try:
+                part.verify()
+            except ValueError as e:
+                raise ArtifactError(f"{origin}: {name or 'the method'} is damaged: {e}") from e
 
 
 def read_json(path: Path) -> Any:

@@ -9,12 +9,13 @@ PACKAGE = Path(__file__).parent.parent / "hybridrec"
 
 TORCH_ONLY = {"losses", "pairs", "graph"}
 PARTS = {"views", "encoders", "decoders", "discriminators", "data"}
-SHARED = {"dropout", "errors", "protocols", "saving", "memo", "shares"}  # small, and know no model
+SHARED = {"bags", "dropout", "errors", "protocols", "saving", "memo", "shares"}  # small, and know no model
 ALLOWED = {
     **{part: {part, "graph", "data", *SHARED} for part in PARTS},
+    "bags": {"errors"},
     "foldin": {"data"},
     "linear": {"data", "errors"},
-    "rows": {"data", "errors", "saving"},
+    "rows": {"bags", "data", "errors", "saving"},
     "objectives": {"data", "errors", "losses", "saving"},
     "hub": {"errors"},
     "cards": set(),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.bags import bags, check_bags
 from hybridrec.data.batches import Query
 from hybridrec.linear import SingularError
 from hybridrec.rows import Recency, UnsolvedError, timed, weigh
@@ -71,6 +71,13 @@ class KrylovEASE(nn.Module):
         blocks = torch.arange(items, device=item.device).split(COLUMNS)
         self.diagonal = torch.cat([self._quadrature(block) for block in blocks])
 
+    def verify(self) -> None:
+        """Raise DataError for torn rows, as a file may hold them."""
+        users, items = len(self.offset) - 1, len(self.back) - 1
+        if len(self.diagonal):
+            check_bags(self.item, self.offset, users, items)
+            check_bags(self.user, self.back, items, users)
+
     def score(self, query: Query) -> Tensor:
         """Scores of all items: (B, I)."""
         if not self.diagonal.numel():
@@ -82,10 +89,8 @@ class KrylovEASE(nn.Module):
 
     def _times(self, q: Tensor) -> Tensor:
         """``(X'X + diag e) q`` for ``q`` (I, S): (I, S)."""
-        xq = F.embedding_bag(self.item, q, self.offset, mode="sum", include_last_offset=True)
-        return F.embedding_bag(self.user, xq, self.back, mode="sum", include_last_offset=True).addcmul_(
-            self.extra.unsqueeze(1), q
-        )
+        xq = bags(self.item, q, self.offset)
+        return bags(self.user, xq, self.back).addcmul_(self.extra.unsqueeze(1), q)
 
     def _quadrature(self, items: Tensor) -> Tensor:
         """``e_j' P e_j`` for ``items`` j (S,): (S,). After t steps it is the first entry of a tridiagonal inverse."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.bags import bags
 from hybridrec.data.batches import Histories
 from hybridrec.shares import of_rows
 
@@ -27,7 +28,7 @@ class RowLinear(nn.Module):
     def forward(self, history: Histories, scale: Tensor | None = None) -> Tensor:
         """Embed ``history`` (B rows): (B, width)."""
         scale = unit(history) if scale is None else scale
-        bag = F.embedding_bag(history.item, self.weight, history.offset, mode="sum", include_last_offset=True)
+        bag = bags(history.item, self.weight, history.offset)
         return scale.unsqueeze(1) * bag + self.bias
 
 
@@ -90,4 +91,4 @@ def log_density(z: Tensor, mean: Tensor | float, log_variance: Tensor | float) -
 
 def mean_of(history: Histories, items: Tensor) -> Tensor:
     """The mean vector of each row's items, zero for an empty row: ``items`` (I, D) -> (B, D)."""
-    return F.embedding_bag(history.item, items, history.offset, mode="mean", include_last_offset=True)
+    return bags(history.item, items, history.offset, mode="mean")

@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.bags import bags
+from hybridrec.errors import DataError
+
 
 class WordBag(nn.Module):
     """``sum_w idf_w e_w / |idf|`` over the words of a text that are known: what a title's words say of who chooses it.
@@ -37,6 +40,12 @@ class WordBag(nn.Module):
         self.known = word[kept]
         self.idf = F.pad(torch.log(len(numbers) / count[kept]), (0, 1))
 
+    def verify(self) -> None:
+        """Raise DataError where words and their frequencies do not belong together, as in a damaged file."""
+        known = len(self.known)
+        if not (known <= self.vocabulary and self.idf.shape == (known + 1,) and not (known and bool(self.idf[known]))):
+            raise DataError(f"{known} words of a vocabulary of {self.vocabulary} have {len(self.idf)} frequencies")
+
     def find(self, numbers: Tensor) -> Tensor:
         """The places of words among those known."""
         if not len(self.known):
@@ -52,6 +61,4 @@ class WordBag(nn.Module):
         weight = F.normalize(weight, dim=1)
         kept = weight > 0
         offset = F.pad(kept.sum(1).cumsum(0), (1, 0))
-        return F.embedding_bag(
-            places[kept], self.vectors, offset, mode="sum", per_sample_weights=weight[kept], include_last_offset=True
-        )
+        return bags(places[kept], self.vectors, offset, weight[kept])

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.bags import bags
 from hybridrec.data.batches import Histories, Query, Rows, RowSampler
 from hybridrec.losses.diffusion import catalogue_squared_error
 from hybridrec.memo import Memo
@@ -89,9 +89,7 @@ class DiffRec(nn.Module):
         """User vectors (B, D): the last hidden layer of the last reverse step, and a 1."""
         history, model = query.history, self.denoiser
         x = self.rows(history)
-        u = F.embedding_bag(
-            history.item, model.read, history.offset, mode="sum", per_sample_weights=x, include_last_offset=True
-        )
+        u = bags(history.item, model.read, history.offset, x)
         # V'W (DK + 1, D1) takes a hidden layer to what the first layer reads of it; its last row is the biases' share.
         through = self._memo(model, lambda: model.write.T @ model.read)
         *steps, (last, _, _) = self.diffusion.back(self.asks)

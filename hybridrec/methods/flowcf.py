@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.bags import bags
 from hybridrec.data.batches import Histories, Query, Rows, RowSampler
 from hybridrec.dropout import dropout
 from hybridrec.losses.diffusion import catalogue_squared_error
@@ -53,10 +53,7 @@ class FlowCF(nn.Module):
     def between(self, history: Histories, x: Tensor, t: Tensor) -> Tensor:
         """Last hidden layer (B, D) for sparse rows with entries ``x`` (n,) at times ``t`` (B,) in [0, 1)."""
         model = self.denoiser
-        u = F.embedding_bag(
-            history.item, model.read, history.offset, mode="sum", per_sample_weights=x, include_last_offset=True
-        )
-        return model.between(u, 2 * math.pi * t)
+        return model.between(bags(history.item, model.read, history.offset, x), 2 * math.pi * t)
 
     def interpolate(self, history: Histories, x: Tensor, t: Tensor) -> tuple[Histories, Tensor]:
         """``x_t`` of rows with entries ``x`` (n,): the row's own entries, then those drawn from the prior.

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.bags import bags
 from hybridrec.data.batches import Query, Rows, RowSampler
 from hybridrec.dropout import dropout
 from hybridrec.encoders.tied import TiedItems
@@ -114,7 +115,7 @@ class Hybrid(nn.Module):
             weight = weight * (torch.rand_like(weight) >= self.drop)
 
         def bag(w: Tensor) -> Tensor:
-            return F.embedding_bag(row.item, vectors, row.offset, mode="sum", per_sample_weights=w, include_last_offset=True)
+            return bags(row.item, vectors, row.offset, w)
 
         return self.residual(bag(weight), F.normalize(bag((row.back == 1).to(weight.dtype)), dim=1))
 
@@ -169,9 +170,7 @@ class Hybrid(nn.Module):
     def rebuild(self, user: Tensor, vectors: Tensor, row: Absorbed) -> Tensor:
         """The mean over the reverse steps, the first of which gave ``user`` (B, D)."""
         total, weight = user, torch.sigmoid(self.decay)
-        bag = F.embedding_bag(
-            row.item, vectors, row.offset, mode="sum", per_sample_weights=weight ** (row.back - 1), include_last_offset=True
-        )
+        bag = bags(row.item, vectors, row.offset, weight ** (row.back - 1))
         for _ in range(self.steps - 1):
             expected = torch.softmax(user / self.temperature @ vectors.T, 1) @ vectors
             bag = weight * bag + expected

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.bags import bags
 from hybridrec.data.batches import Histories, Query, Rows, RowSampler
 from hybridrec.dropout import dropout
 from hybridrec.linear import interactions, right_vectors
@@ -97,7 +98,7 @@ class LDiffRec(nn.Module):
     def moments_of(self, history: Histories, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, D) of rows with entries ``x`` (n,); the authors' tanh is on both."""
         weight = self.encode * self.own.repeat(1, 2)
-        read = F.embedding_bag(history.item, weight, history.offset, mode="sum", per_sample_weights=x, include_last_offset=True)
+        read = bags(history.item, weight, history.offset, x)
         mean, log_variance = torch.tanh(read + self.enter).chunk(2, 1)
         return mean, log_variance
 

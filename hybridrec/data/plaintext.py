@@ -88,7 +88,7 @@ def check_encoding(path: Path) -> None:
 
 def open_jsonl(path: Path) -> Columns:
     """A file with one JSON object a line. Raises DataError for a line that is not, or whose types differ from the others'."""
-    _refuse_deep(path)
+    _refuse_fatal(path)
     block = min(max(path.stat().st_size, 1), 2**31 - 1)  # in one block, so that rows are counted from the start
     try:
         table = pyarrow.json.read_json(path, pyarrow.json.ReadOptions(use_threads=False, block_size=block))
@@ -102,10 +102,15 @@ def open_jsonl(path: Path) -> Columns:
     return held(str(path), table)
 
 
-def _refuse_deep(path: Path) -> None:
-    """Raise DataError for a line whose brackets nest deeper than DEEP: Arrow's parser recurses until the process dies."""
+def _refuse_fatal(path: Path) -> None:
+    """Raise DataError for what ends the process in Arrow's parser: a first row that is no object, brackets deeper than DEEP."""
+    begun = False
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            if not begun and (start := line.removeprefix(b"\xef\xbb\xbf").lstrip()):
+                begun = True
+                if not start.startswith(b"{"):
+                    raise DataError(f"{path}, row {number}: no JSON object; wanted one a line, each name with one type throughout")
             if line.count(b"[") + line.count(b"{") > DEEP:
                 marks = np.frombuffer(re.sub(rb'"(?:\\.|[^"\\])*"', b"", line), np.uint8)
                 step = np.isin(marks, list(b"[{")).astype(np.int32) - np.isin(marks, list(b"]}"))

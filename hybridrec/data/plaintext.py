@@ -110,7 +110,7 @@ def _refuse_fatal(path: Path) -> None:
             if not begun and (start := line.removeprefix(b"\xef\xbb\xbf").lstrip()):
                 begun = True
                 if not start.startswith(b"{"):
-                    raise DataError(f"{path}, row {number}: no JSON object; wanted one a line, each name with one type throughout")
+                    raise DataError(f"{path}, row {number}: not an object; wanted one JSON object a line")
             if line.count(b"[") + line.count(b"{") > DEEP:
                 marks = np.frombuffer(re.sub(rb'"(?:\\.|[^"\\])*"', b"", line), np.uint8)
                 step = np.isin(marks, list(b"[{")).astype(np.int32) - np.isin(marks, list(b"]}"))

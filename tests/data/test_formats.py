@@ -95,8 +95,8 @@ BAD_TEXT = {
         r"changed from number to string in row 2; wanted",
     ),
     "json in latin-1": ("interactions.jsonl", '{"user_id": "é"}\n'.encode("latin-1"), r"byte 0xe9 is not UTF-8"),
-    "json null": ("interactions.jsonl", "null\n{}\n", r"row 1: no JSON object"),
-    "json null behind a mark": ("interactions.jsonl", b"\xef\xbb\xbf\n null\n", r"row 2: no JSON object"),
+    "json null": ("interactions.jsonl", "null\n{}\n", r"row 1: not an object"),
+    "json null behind a mark": ("interactions.jsonl", b"\xef\xbb\xbf\n null\n", r"row 2: not an object"),
     "json list": ("interactions.jsonl", "[1]\n", r"wanted one JSON object a line"),
 }
 

@@ -29,7 +29,9 @@ class Embed:
     """Which data, which encoder."""
 
     data: str = field(default="ml-100k", metadata={"help": "name, folder or Hub id of the data set"})
-    out: str = field(default="runs/data/ml-100k", metadata={"help": "new folder for the copy; its name becomes the data set's"})
+    out: str = field(
+        default="", metadata={"help": "new folder for the copy, whose name becomes the data set's; runs/data/NAME if empty"}
+    )
     encoder: str = field(
         default=DEFAULT, metadata={"help": "sentence-transformers model, by Hub id or path; empty: only words"}
     )
@@ -51,9 +53,10 @@ def main() -> None:
     own = {**data.features.get(data.target, {}), **found}
     about = f"{data.name} with the words of item texts as `{args.words}`"
     about += f", the texts embedded by {args.encoder} as `{args.modality}`." if args.encoder else "."
-    save_folder(replace(data, features={**data.features, data.target: own}), args.out, about=about)
+    out = args.out or f"runs/data/{data.name}"
+    save_folder(replace(data, features={**data.features, data.target: own}), out, about=about)
     size = f" of {found[args.modality].values.shape[1]} numbers" if args.encoder else ""
-    print(f"{args.out}: {int(known.sum()):,} of {len(texts):,} {data.target}s have a text{size}")
+    print(f"{out}: {int(known.sum()):,} of {len(texts):,} {data.target}s have a text{size}")
 
 
 def embedded(args: Embed, texts: list[str]) -> torch.Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from hybridrec.errors import ArgumentError
+
 
 class Average:
     """The moving average of a method's trained weights, and its exchange with the weights themselves.
@@ -14,7 +16,7 @@ class Average:
 
     def __init__(self, method: nn.Module, decay: float) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"average must lie in [0, 1), not {decay}")
+            raise ArgumentError(f"average must lie in [0, 1), not {decay}")
         self.decay, self.steps = decay, 0
         self.weights = [p for p in method.parameters() if p.requires_grad]
         self.mean = [p.detach().clone() for p in self.weights]

@@ -17,5 +17,9 @@ class ArtifactError(HybridrecError, ValueError):
     """A saved method or Recommender that is incomplete, altered or not ours."""
 
 
+class ArgumentError(HybridrecError, ValueError):
+    """An argument outside the range it has a meaning in: says which range and what was given."""
+
+
 class QueryError(HybridrecError, ValueError):
     """A request for recommendations that has no answer: unknown ids, an empty prompt, an impossible k."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from hybridrec.errors import DataError, HybridrecError
+from hybridrec.errors import ArgumentError, DataError, HybridrecError
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
@@ -115,7 +115,7 @@ def regularise_(g: Tensor, ridge: float, dropout: float = 0.0) -> Tensor:
     itself (Steck 2020, Autoencoders that don't overfit towards the identity, NeurIPS 33).
     """
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must lie in [0, 1), not {dropout}")
+        raise ArgumentError(f"dropout must lie in [0, 1), not {dropout}")
     g.diagonal().mul_(1 + dropout / (1 - dropout)).add_(ridge)
     return g
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hybridrec.bags import bags, check_bags
 from hybridrec.data.batches import Histories
-from hybridrec.errors import DataError, HybridrecError
+from hybridrec.errors import ArgumentError, DataError, HybridrecError
 from hybridrec.saving import configured
 
 DENSE = 1 << 14  # items: at most 1 GiB
@@ -25,7 +25,7 @@ class Recency:
 
     def __init__(self, decay: float = 0.7) -> None:
         if not 0 < decay <= 1:
-            raise ValueError(f"decay must lie in (0, 1], not {decay}")
+            raise ArgumentError(f"decay must lie in (0, 1], not {decay}")
         self.decay = decay
 
     def __call__(self, history: Histories) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -89,6 +90,29 @@ def read_text(path: str | Path) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as e:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {e}") from e
+
+
+def folder(path: str | Path) -> Path:
+    """That folder, made where it is missing: before a long run. Raises ConfigError where it cannot be."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as e:
+        raise ConfigError(f"{path}: no folder for results can be made there: {e}") from e
+    return Path(path)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file of text, and the folder it is in where that is missing. Raises ConfigError where it cannot be written."""
+    folder(Path(path).parent)
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except (OSError, ValueError) as e:
+        raise ConfigError(f"{path}: cannot be written: {e}") from e
+
+
+def write_json(path: str | Path, record: Any) -> None:
+    """Write ``record`` as JSON, as ``write_text`` does."""
+    write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def run(main: Callable[[], Any]) -> None:

@@ -12,7 +12,6 @@ training rows each. Nothing of test is looked at but for the weight that valid c
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -94,11 +93,9 @@ def main() -> None:
             f"{name} ({row['users']} users): NDCG@10 {cell['without']:.4f} without, {cell['branch']:.4f} with the branch, "
             f"difference [{low:+.4f}, {high:+.4f}], p {cell['p']:.4f}"
         )
-    args.out.mkdir(parents=True, exist_ok=True)
     passports = {"without": [r.passport for r in without], "branch": [r.passport for r in branched]}
     record = {"weight": best, "valid ndcg@10": {str(w): v for w, v in valid.items()}, "test": table, **passports}
-    path = args.out / f"branch-{data.name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    arguments.write_json(args.out / f"branch-{data.name}.json", record)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ recipes/compare.py. OUT has its report, and passports.json of every run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from arguments import parse, run
+from arguments import parse, run, write_json
 from compare import Compare, report
 from tune import Tune, search
 
@@ -62,7 +61,7 @@ def tune_missing(name: str, methods: Sequence[str], trials: int, spaces: str, tu
 def write_passports(out: str, comparisons: Sequence[Comparison]) -> None:
     """The passport of every run, as ``passports.json`` in ``out``."""
     found = [result.passport for c in comparisons for row in c.rows for result in row.runs]
-    (Path(out) / "passports.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(Path(out) / "passports.json", found)
 
 
 if __name__ == "__main__":

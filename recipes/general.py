@@ -12,12 +12,11 @@ and trained with is in a YAML file of ``label: {method, arguments, fit}``, recip
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from arguments import read_yaml, run
+from arguments import folder, read_yaml, run, write_json
 
 import hybridrec as hr
 from hybridrec.evaluation.protocol import FULL, TRAIN_MASK
@@ -46,7 +45,7 @@ def main() -> None:
         parser.error(f"{args.arguments} has no {unknown}; choose from {', '.join(known)}")
     data = hr.load(args.data)
     fit = {"lr": 1e-3, "batch_size": 4096, "epochs": args.epochs, "every": args.every, "patience": args.patience}
-    args.out.mkdir(parents=True, exist_ok=True)
+    folder(args.out)
     for label in args.methods:
         for seed in args.seed:
             path = args.out / f"{data.name}-{label}-{seed}.json"
@@ -61,7 +60,7 @@ def main() -> None:
             judged = {protocol.name: hr.evaluate(method, data, protocol=protocol) for protocol in (FULL, TRAIN_MASK)}
             for protocol, result in judged.items():
                 tell(label, seed, protocol, result)
-            path.write_text(json.dumps({name: result.passport for name, result in judged.items()}, indent=1) + "\n")
+            write_json(path, {name: result.passport for name, result in judged.items()})
 
 
 def train(data: hr.Dataset, label: str, spec: dict[str, Any], fit: dict[str, Any]) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
+from arguments import write_json
 
 from hybridrec.evaluation.result import Result
 from hybridrec.evaluation.significance import Interval, differences
@@ -41,5 +41,4 @@ def write(path: Path, runs: list[dict[str, Result]], judged: str) -> None:
         for run in runs
         for name, result in run.items()
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_json(path, rows)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from arguments import read_yaml, run
+from arguments import folder, read_yaml, run, write_json
 from leads import table, write
 from schedules import falling
 
@@ -52,7 +52,7 @@ def main() -> None:
         parser.error(f"no points for {unknown}; {args.points} has {sorted(known)}")
     first = hr.load(args.data, split=LeaveOneOut()) if args.last else hr.load(args.data)
     final = hr.load(args.data, split=LeaveOneOut(valid=False)) if args.last else first
-    args.out.mkdir(parents=True, exist_ok=True)
+    folder(args.out)
     for label in args.labels:
         path = args.out / f"{first.name}-{label}-{args.seed}.json"
         if path.exists():
@@ -65,7 +65,7 @@ def main() -> None:
         result = judged(method, final, "test", best.get("recency"))
         result.passport["tuning"] = {"points": len(tried), "on": args.like or first.name, "metric": METRIC}
         result.save(args.cells / path.stem)
-        path.write_text(json.dumps({"tried": tried, "test": result.passport}, indent=1) + "\n", encoding="utf-8")
+        write_json(path, {"tried": tried, "test": result.passport})
         print(f"{first.name}, {label}, test: {result.metrics['recall@20']:.4f} {result.metrics[METRIC]:.4f} {best}", flush=True)
     if args.beside:
         cells = [args.cells / f"{first.name}-{label}-{args.seed}" for label in args.labels] + args.beside

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 from align import warm_cosine
-from arguments import parse, read_text, run
+from arguments import parse, read_text, run, write_json
 from leads import table, write
 from priors import fit, trained
 from transformers.utils import logging
@@ -30,6 +30,7 @@ from hybridrec.data.split import ColdUsers
 from hybridrec.data.text import render, rows_of, user_texts
 from hybridrec.encoders.base import DEFAULT
 from hybridrec.encoders.text import TextEncoder
+from hybridrec.errors import DataError
 from hybridrec.evaluation import Result
 from hybridrec.methods.align import Align
 from hybridrec.pipeline.scoring import Wording
@@ -81,7 +82,7 @@ def main() -> None:
     if args.report:
         path = Path(args.report)
         write(path, list(runs), JUDGED)
-        path.with_suffix(".notes.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+        write_json(path.with_suffix(".notes.json"), notes)
 
 
 def aligned(args: Prompts, data: hr.Dataset, space: hr.IALS, texts: list[str], rows: Rows, seed: int) -> TextEncoder:
@@ -106,6 +107,10 @@ def one(args: Prompts, seed: int) -> tuple[dict[str, Result], dict[str, Any]]:
     """The first table of one seed, and what the others hold."""
     data = hr.load(args.data, split=ColdUsers(seed=seed))
     target = data.target
+    if unknown := sorted(set(args.without) - set(data.tables[target].column_names)):
+        raise DataError(
+            f"{target}s of {data.name!r} have no column {unknown[0]!r}; they have {data.tables[target].column_names}"
+        )
     data = replace(data, tables={**data.tables, target: data.tables[target].drop_columns(args.without)})
     rows, space = rows_of(data, target), hr.IALS(data, dim=64, unseen=1.0, ridge=10.0, power=0.0)
     hr.fit(space, data, seed=seed)
@@ -172,7 +177,7 @@ def told(data: hr.Dataset, seed: int) -> hr.Dataset:
     """The same with four fifths of the rows of unseen users, at least one not, in what is told."""
     heldout, parts = dict(data.heldout), [data.train]
     for part in ("valid", "test"):
-        rows = data.heldout[part]
+        rows = data.part(part)
         order = torch.randperm(len(rows), generator=generator("cpu", seed, 7))
         order = order[rows.index[0, order].argsort(stable=True)]
         user = rows.index[0, order]

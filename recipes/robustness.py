@@ -12,13 +12,12 @@ robustness-DATA.json, all passports; CELLS has what recipes/compare.py keeps, so
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from arguments import parse, run
+from arguments import parse, run, write_json, write_text
 from compare import Compare, runs
 from plans import plans
 
@@ -106,11 +105,10 @@ def write(args: Robustness, name: str, results: Mapping[float, Mapping[str, list
         if rows[args.baseline]
     }
     out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
     text = table(found, failures)
-    (out / f"robustness-{name}.md").write_text(text, encoding="utf-8")
+    write_text(out / f"robustness-{name}.md", text)
     passports = [result.passport for rows in results.values() for made in rows.values() for result in made]
-    (out / f"robustness-{name}.json").write_text(json.dumps(passports, indent=1) + "\n", encoding="utf-8")
+    write_json(out / f"robustness-{name}.json", passports)
     print(text, flush=True)
 
 

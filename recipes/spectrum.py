@@ -8,14 +8,12 @@ with and without an item's own weight. Every form is judged on the valid rows. `
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from arguments import parse, run
+from arguments import parse, run, write_json
 from torch import Tensor
 
 import hybridrec as hr
@@ -101,8 +99,7 @@ def main() -> None:
         judge("dropout, 0 d.", p, shrink, without_self_(inverse))
     if args.out:
         record = {"data": data.name, "fingerprint": data.fingerprint, "part": args.part, "ridge": args.ridge, "table": table}
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(record, indent=2) + "\n")
+        write_json(args.out, record)
     if args.plot:
         draw(values, curves, args.plot)
 

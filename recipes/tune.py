@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from arguments import parse, read_yaml, run
+from arguments import folder, parse, read_yaml, run, write_json
 
 import hybridrec as hr
 from hybridrec.errors import HybridrecError
@@ -58,10 +58,10 @@ def search(args: Tune) -> None:
         raise TuningError(f"{args.spaces} has no space for {unknown}; it has {sorted(spaces)}")
     data = hr.load(args.data)
     out = Path(args.out)
-    (out / data.name).mkdir(parents=True, exist_ok=True)
+    folder(out / data.name)
     for label in labels:
         found = tune(label, spaces[label], data, args, f"sqlite:///{out / 'tuning.sqlite'}")
-        (out / data.name / f"{label}.json").write_text(json.dumps(found, indent=2) + "\n")
+        write_json(out / data.name / f"{label}.json", found)
         print(f"{label}: valid {args.metric} {found['value']:.4f} with {found['arguments']} {found['fit'] or ''}", flush=True)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from arguments import parse, run
+from arguments import parse, run, write_text
 from compare import Compare, runs
 from contrast import RECIPES, TUNED, tune_missing, write_passports
 from plans import Plan, plans
@@ -59,7 +59,7 @@ def main() -> None:
         results = {plan.label: runs(scaled(plan, share), part, asked, failures) for plan in chosen}
         found[share] = compare({k: v for k, v in results.items() if v}, args.metrics, baseline=args.baseline)
         write_passports(args.out, list(found.values()))
-        (Path(args.out) / "views.md").write_text(table(found, failures), encoding="utf-8")
+        write_text(Path(args.out) / "views.md", table(found, failures))
         plot(found, Path(args.out) / "views.svg")
         print(found[share], flush=True)
 

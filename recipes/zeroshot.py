@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from arguments import parse, run
+from arguments import ConfigError, parse, run
 from leads import table, write
 from schedules import falling, to_the_end
 from sums import Sum
@@ -50,6 +50,8 @@ class ZeroShot:
 def main() -> None:
     """Train on every source, judge every target."""
     args = parse(ZeroShot, __doc__)
+    if not args.sources:
+        raise ConfigError("name at least one of --sources: a data set, or a folder with a Hybrid that was saved")
     known = {Path(source).name: trained(args, source) for source in args.sources}
     for target in args.targets:
         data = hr.load(target)

@@ -17,6 +17,7 @@ from conftest import planted
 from fuzz import CHANGES, TARGETS, Wrong, mutate, target
 from fuzz_artifacts import JSON, replaced
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import hybridrec as hr
@@ -87,6 +88,14 @@ def seal(checkpoint: Path) -> None:
     (checkpoint / MANIFEST).write_text(json.dumps(manifest))
 
 
+def whole(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file; none where it is missing or harmed already."""
+    try:
+        return load_file(path) if path.is_file() else {}
+    except SafetensorError:
+        return {}
+
+
 def harm(folder: Path, act: tuple) -> Path:
     """Do one thing to one of the checkpoints in ``folder``; which it was."""
     kind, newest, at, more = act
@@ -107,7 +116,7 @@ def harm(folder: Path, act: tuple) -> Path:
             path.write_text(json.dumps(replaced(json.loads(path.read_text()), place, value)))
     elif kind == "numbers":
         path = checkpoint / ["shared.safetensors", "process-0.safetensors"][at % 2]
-        tensors = load_file(path) if path.is_file() else {}
+        tensors = whole(path)
         if tensors:
             place, figure = more
             name = sorted(tensors)[place % len(tensors)]
@@ -115,7 +124,7 @@ def harm(folder: Path, act: tuple) -> Path:
             save_file(tensors, path)
     elif kind == "shape":
         path = checkpoint / ["shared.safetensors", "process-0.safetensors"][at % 2]
-        tensors = load_file(path) if path.is_file() else {}
+        tensors = whole(path)
         if tensors:
             name = sorted(tensors)[more % len(tensors)]
             tensors[name] = torch.cat([tensors[name].reshape(-1)] * 2)[: max(0, 2 * tensors[name].numel() - 1)].contiguous()

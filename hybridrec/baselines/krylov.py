@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hybridrec.bags import bags, check_bags
 from hybridrec.data.batches import Query
+from hybridrec.errors import ArgumentError
 from hybridrec.linear import SingularError
 from hybridrec.rows import Recency, UnsolvedError, timed, weigh
 from hybridrec.saving import configured
@@ -53,7 +54,7 @@ class KrylovEASE(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), not {dropout}")
+            raise ArgumentError(f"dropout must lie in [0, 1), not {dropout}")
         self.ridge, self.dropout, self.tolerance, self.recency = ridge, dropout, tolerance, recency
         for name in ("offset", "item", "back", "user"):
             self.register_buffer(name, torch.empty(0, dtype=torch.int64))

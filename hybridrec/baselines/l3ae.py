@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Query
+from hybridrec.errors import ArgumentError
 from hybridrec.linear import feature_weights, features, gram, interactions, invert_, regularise_
 from hybridrec.rows import Recency, multiply, timed
 from hybridrec.saving import configured
@@ -45,7 +46,7 @@ class L3AE(nn.Module):
     ) -> None:
         super().__init__()
         if ridge + distil <= 0:
-            raise ValueError(f"ridge + distil must be positive, not {ridge} + {distil}")
+            raise ArgumentError(f"ridge + distil must be positive, not {ridge} + {distil}")
         self.ridge, self.feature_ridge, self.distil = ridge, feature_ridge, distil
         self.modality, self.recency = modality, recency
         self.register_buffer("weights", torch.empty(0))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from hybridrec.errors import DataError
+from hybridrec.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset, Relation
@@ -154,7 +154,7 @@ class Plan:
         if n == 0:
             raise DataError("there is nothing to train on: the goal relation has no training rows")
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+            raise ArgumentError(f"batch_size must be at least 1, not {batch_size}")
         self.n, self.seed, self.steps = n, seed, -(-n // batch_size)
 
     def order(self, epoch: int, device: torch.device | str) -> Tensor:

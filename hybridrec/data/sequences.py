@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hybridrec.data.batches import Histories, Plan, Rows, Sampler, generator
-from hybridrec.errors import QueryError
+from hybridrec.errors import ArgumentError, QueryError
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
@@ -123,7 +123,7 @@ class HistorySampler(Sampler):
         shortest: int = 2,
     ) -> None:
         if window < 1 or (stride is not None and stride < 1):
-            raise ValueError(f"window and stride must be at least 1, not {window} and {stride}")
+            raise ArgumentError(f"window and stride must be at least 1, not {window} and {stride}")
         self.history, self.window = data.histories().to(device), window
         length = self.history.lengths
         user = (length >= shortest).nonzero().flatten()
@@ -166,7 +166,7 @@ class PrefixSampler(Sampler):
         each: int | None = None,
     ) -> None:
         if window < 1 or (each is not None and each < 1):
-            raise ValueError(f"window and each must be at least 1, not {window} and {each}")
+            raise ArgumentError(f"window and each must be at least 1, not {window} and {each}")
         self.history, self.window, self.each = data.histories().to(device), window, each
         self.user = self.history.rows
         self.length = (places(self.history) + 1).clamp(max=window)

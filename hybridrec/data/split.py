@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hybridrec.data.batches import generator
 from hybridrec.data.dataset import Dataset, Relation, Split
-from hybridrec.errors import DataError
+from hybridrec.errors import ArgumentError, DataError
 
 PARTS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
@@ -59,9 +59,9 @@ def pooled(data: Dataset) -> Relation:
 def _fraction(rule: object, **fractions: float) -> None:
     for name, x in fractions.items():
         if not 0 <= x <= 1:
-            raise ValueError(f"{type(rule).__name__}: {name} is {x}, wanted a fraction between 0 and 1")
+            raise ArgumentError(f"{type(rule).__name__}: {name} is {x}, wanted a fraction between 0 and 1")
     if sum(fractions.values()) >= 1:
-        raise ValueError(f"{type(rule).__name__}: {fractions} hold out everything; together they must stay below 1")
+        raise ArgumentError(f"{type(rule).__name__}: {fractions} hold out everything; together they must stay below 1")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class RandomSplit:
     def __post_init__(self) -> None:
         _fraction(self, valid=self.valid, test=self.test)
         if abs(self.train + self.valid + self.test - 1) > 1e-6:
-            raise ValueError(f"RandomSplit: {self.train} + {self.valid} + {self.test} is not 1")
+            raise ArgumentError(f"RandomSplit: {self.train} + {self.valid} + {self.test} is not 1")
 
     def __call__(self, data: Dataset) -> Dataset:
         """``data``, divided anew."""

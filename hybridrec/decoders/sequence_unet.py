@@ -10,6 +10,8 @@ from diffusers import ConfigMixin, ModelMixin, UNet2DModel
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from hybridrec.errors import ArgumentError
+
 
 class SequenceUNet(ModelMixin, ConfigMixin):
     """DiffuASR's sequential U-Net: every vector a square image, every item of the sequence a channel of it.
@@ -19,7 +21,7 @@ class SequenceUNet(ModelMixin, ConfigMixin):
     Images are halved as often as there are widths and a side of at least 2 is left.
 
     Shapes: ``length`` M vectors of ``dim`` D, a square number: noised (B, M, D), times (B,) or one, guides (B, D) -> the
-    noise (B, M, D). Raises ValueError where D is no square number.
+    noise (B, M, D). Raises ArgumentError where D is no square number.
     """
 
     @register_to_config
@@ -27,7 +29,7 @@ class SequenceUNet(ModelMixin, ConfigMixin):
         super().__init__()
         self.side = math.isqrt(dim)
         if self.side**2 != dim:
-            raise ValueError(f"dim must be a square number, 16 or 64, not {dim}: a vector is read as a square image")
+            raise ArgumentError(f"dim must be a square number, 16 or 64, not {dim}: a vector is read as a square image")
         levels = 1
         while levels < len(channels) and self.side % 2**levels == 0 and self.side > 2**levels:
             levels += 1

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from hybridrec.errors import ArgumentError
 from hybridrec.graph import Graph
 
 
@@ -61,7 +62,7 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int = 4) -> None:
         super().__init__()
         if dim % heads:
-            raise ValueError(f"width {dim} cannot be shared by {heads} heads: take a multiple")
+            raise ArgumentError(f"width {dim} cannot be shared by {heads} heads: take a multiple")
         self.heads = heads
         self.query, self.key, self.value = (nn.Parameter(nn.init.xavier_uniform_(torch.empty(dim, dim))) for _ in range(3))
 

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from hybridrec.data.batches import Histories
 from hybridrec.data.sequences import places
 from hybridrec.dropout import Dropout
-from hybridrec.errors import DataError
+from hybridrec.errors import ArgumentError, DataError
 from hybridrec.saving import configured
 
 ROWS, SPREAD = 16, 1.25  # a block of fewer rows takes in longer ones, up to so many times its shortest
@@ -151,7 +151,7 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         if dim % heads:
-            raise ValueError(f"dim must be a multiple of heads, not {dim} and {heads}")
+            raise ArgumentError(f"dim must be a multiple of heads, not {dim} and {heads}")
         self.window, self.causal = window, causal
         self.place = nn.Parameter(torch.randn(window, dim) * 0.02)
         self.dropout = Dropout(dropout)

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hybridrec.data.text import Texts
 from hybridrec.encoders.base import DEFAULT, EncoderError, load_base
-from hybridrec.errors import ArtifactError
+from hybridrec.errors import ArgumentError, ArtifactError
 from hybridrec.saving import build, configured, describe, load_state, read_json, read_weights, state
 
 CONFIG, ADAPTER, PROJECTION = "config.json", "adapter", "projection.safetensors"
@@ -74,7 +74,9 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if chunk < 1 or rank < 0 or not 0 <= mix <= 1:
-            raise ValueError(f"wanted chunk of at least 1, rank of at least 0 and mix in [0, 1], not {chunk}, {rank} and {mix}")
+            raise ArgumentError(
+                f"wanted chunk of at least 1, rank of at least 0 and mix in [0, 1], not {chunk}, {rank} and {mix}"
+            )
         self.base, self.dim, self.mix, self.chunk, self.hold = base, dim, mix, chunk, hold
         self.model = load_base(base).float().requires_grad_(False)
         limit = self.model.max_seq_length or 512

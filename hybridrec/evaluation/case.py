@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hybridrec.data.batches import Histories, Query
-from hybridrec.errors import DataError
+from hybridrec.errors import ArgumentError, DataError
 from hybridrec.evaluation.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -113,11 +113,13 @@ class Case:
 
 
 def _positions(x: Tensor | Sequence[int], n: int, what: str) -> Tensor:
-    """Sorted, each once. Raises ValueError where one is not a position."""
+    """Sorted, each once. Raises ArgumentError where one is not a position."""
     found = torch.as_tensor(x).unique().cpu()
     whole = not found.dtype.is_floating_point and found.dtype != torch.bool
     if not whole or not len(found) or int(found[0]) < 0 or int(found[-1]) >= n:
-        raise ValueError(f"{what} must be positions from 0 to {n - 1}, at least one; found {found.dtype} {found.tolist()[:5]}")
+        raise ArgumentError(
+            f"{what} must be positions from 0 to {n - 1}, at least one; found {found.dtype} {found.tolist()[:5]}"
+        )
     return found.long()
 
 

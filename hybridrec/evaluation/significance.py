@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hybridrec.data.batches import generator
+from hybridrec.errors import ArgumentError
 
 if TYPE_CHECKING:
     from hybridrec.evaluation.result import Result
@@ -124,10 +125,10 @@ class Seeds:
 
 
 def over_seeds(results: Sequence[Result]) -> Seeds:
-    """Results of one method over the same users with several seeds, as one. Raises ValueError where the users differ."""
+    """Results of one method over the same users with several seeds, as one. Raises ArgumentError where the users differ."""
     first = results[0]
     if any(not torch.equal(r.users, first.users) for r in results):
-        raise ValueError("the runs judge different users; evaluate all seeds on the same users")
+        raise ArgumentError("the runs judge different users; evaluate all seeds on the same users")
     metrics = {name: torch.tensor([r.metrics[name] for r in results], dtype=torch.float64) for name in first.metrics}
     return Seeds(
         metrics={name: x.mean().item() for name, x in metrics.items()},

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories, Query, Rows, RowSampler
-from hybridrec.errors import DataError
+from hybridrec.errors import ArgumentError, DataError
 from hybridrec.foldin import least_squares
 from hybridrec.linear import interactions, right_vectors
 from hybridrec.losses.softmax import catalogue_cross_entropy
@@ -90,7 +90,7 @@ class DiffusionPrior(nn.Module):
         from hybridrec.decoders.diffusion import Diffusion, cosine
 
         if not 1 <= steps <= times:
-            raise ValueError(f"steps must lie between 1 and times = {times}, not {steps}")
+            raise ArgumentError(f"steps must lie between 1 and times = {times}, not {steps}")
         self.times, self.unseen, self.ridge, self.alone, self.silent = times, unseen, ridge, alone, silent
         self.texts, self.blur, self.square, self.share = texts, blur, square, share
         self.steps, self.guidance = steps, guidance

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hybridrec.bags import bags
 from hybridrec.data.batches import Histories, Query, Rows, RowSampler
 from hybridrec.dropout import dropout
+from hybridrec.errors import ArgumentError
 from hybridrec.losses.diffusion import catalogue_squared_error
 from hybridrec.saving import configured
 
@@ -42,7 +43,7 @@ class FlowCF(nn.Module):
         from hybridrec.decoders.denoiser import RowDenoiser
 
         if not 1 <= asks <= steps:
-            raise ValueError(f"asks must lie between 1 and steps = {steps}, not {asks}")
+            raise ArgumentError(f"asks must lie between 1 and steps = {steps}, not {asks}")
         self.steps, self.asks, self.dropout = steps, asks, dropout
         self.denoiser = RowDenoiser(data.sides["item"], tuple(widths), dropout=dropout)
         history = data.histories()

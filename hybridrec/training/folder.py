@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from hybridrec.errors import ArtifactError
+from hybridrec.errors import ArgumentError, ArtifactError
 from hybridrec.saving import read_json, read_weights
 from hybridrec.training.record import CheckpointError, CheckpointWarning
 from hybridrec.training.tree import flatten, unflatten
@@ -47,7 +47,7 @@ class Checkpoints:
 
     def __post_init__(self) -> None:
         if self.keep_last < 1 or self.keep_best < 0:
-            raise ValueError(f"wanted keep_last >= 1 and keep_best >= 0, not {self.keep_last} and {self.keep_best}")
+            raise ArgumentError(f"wanted keep_last >= 1 and keep_best >= 0, not {self.keep_last} and {self.keep_best}")
 
     @property
     def path(self) -> Path:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.errors import ArgumentError
 from hybridrec.graph import Graph
 from hybridrec.saving import configured
 
@@ -94,7 +95,7 @@ class ModelDropout:
 
     def __init__(self, rate: float | None = None) -> None:
         if rate is not None and not 0 <= rate < 1:
-            raise ValueError(f"rate must lie in [0, 1), not {rate}")
+            raise ArgumentError(f"rate must lie in [0, 1), not {rate}")
         self.rate = rate
 
     def __call__(self, x: nn.Module) -> Callable[..., Any]:

@@ -4,8 +4,10 @@
 
 A fifth of the items is cold (the split of `recipes/align.py`, so that its rows compare), and `--unseen` users have no row in
 training either. Judged: cold items, ranked among themselves for everyone with a history; and the last warm item of every unseen
-user, ranked among all items by a prompt alone, which `--template` writes from the texts of their items before it. How much the
-nearest neighbours by frozen text weigh beside the hybrid is chosen, of `--shares`, on other cold items, the valid ones.
+user, ranked among all items by a prompt alone, which `--template` writes from the texts of their items before it. Vectors, by
+frozen text and the hybrid's, are read in two ways: one vector a user, or by what of the history is nearest (`HistoryKernel`).
+Its temperature (of `--temperatures`) and what frozen text weighs in a sum (of `--shares`) are chosen on other cold items, the
+valid ones.
 
     python recipes/inductive.py FOLDER --part valid --cold 0.8 --word_dropout 0.2     # only cold items, only the valid ones
 """
@@ -23,7 +25,7 @@ from schedules import to_the_end
 from sums import Sum
 
 import hybridrec as hr
-from hybridrec.baselines.content import HistoryMean
+from hybridrec.baselines.content import HistoryKernel, HistoryMean
 from hybridrec.data.batches import Query, generator
 from hybridrec.data.split import ColdItems
 from hybridrec.data.text import user_texts
@@ -33,7 +35,7 @@ from hybridrec.errors import DataError
 from hybridrec.evaluation import Result
 from hybridrec.views.absorb import Anywhere
 
-SUM = "hybrid + frozen text kNN"
+SUM = "hybrid + frozen, nearest"
 
 
 @dataclass
@@ -47,8 +49,11 @@ class Inductive:
     cold: float = field(default=0.5, metadata={"help": "chance that an item is known by its text alone in training"})
     cold_read: float | None = field(default=None, metadata={"help": "that of entries that are read; the same draw if none"})
     word_dropout: float = field(default=0.0, metadata={"help": "share of words left out in training"})
+    temperatures: list[float] = field(
+        default_factory=lambda: [0.05, 0.1, 0.2], metadata={"help": "how far the nearest of a history counts above the rest"}
+    )
     shares: list[float] = field(
-        default_factory=lambda: [0.1, 0.2, 0.4], metadata={"help": "weights of the nearest neighbours beside 1 of the hybrid"}
+        default_factory=lambda: [0.2, 0.5, 1.0], metadata={"help": "weights of frozen text beside 1 of the hybrid"}
     )
     part: str = field(default="test", metadata={"help": "test, or valid to choose by: then no prompts are asked"})
     epochs: int = field(default=3, metadata={"help": "passes over the users"})
@@ -106,10 +111,10 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
     text = data.features[data.target]["text"].values
     near, popular = HistoryMean(data, text), hr.Popularity(known)
     hr.fit(popular, known)
-    sums = {share: Sum([method, near], [1.0, share]) for share in args.shares}
-    value = {share: cold_items(both, data, "valid").metrics["ndcg@20"] for share, both in sums.items()}
-    print(f"seed {seed}, valid, by share: {value}", flush=True)
-    rows = {"frozen text kNN": near, "hybrid": method, SUM: sums[max(value, key=lambda share: value[share])]}
+    frozen = best({f"{t:g}": HistoryKernel(near.items, t) for t in args.temperatures}, data)
+    kernel = best({f"{t:g}": HistoryKernel(method.catalogue().detach(), t) for t in args.temperatures}, data)
+    summed = best({f"{share:g}": Sum([kernel, frozen], [1.0, share]) for share in args.shares}, data)
+    rows = {"frozen text kNN": near, "frozen text, nearest": frozen, "hybrid": method, "hybrid, nearest": kernel, SUM: summed}
     ranked = {name: cold_items(x, data, args.part) for name, x in rows.items()}
     if args.part != "test":
         return ranked, {}
@@ -138,6 +143,15 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
         "hybrid, history instead": method,
     }
     return ranked, {name: hr.evaluate(x, asked, "test", ks=(20,)) for name, x in asks.items()}
+
+
+def best(tried: dict[str, Any], data: hr.Dataset) -> Any:
+    """Of what was tried the one that ranks the valid cold items best."""
+    if not tried:
+        raise DataError("give at least one of --temperatures and of --shares")
+    value = {name: cold_items(x, data, "valid").metrics["ndcg@20"] for name, x in tried.items()}
+    print(f"{type(next(iter(tried.values()))).__name__}, valid: {value}", flush=True)
+    return tried[max(value, key=lambda name: value[name])]
 
 
 def cold_items(method: Any, data: hr.Dataset, part: str) -> Result:

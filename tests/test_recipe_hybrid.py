@@ -88,5 +88,11 @@ def test_cold_items_have_a_sum_with_the_nearest_neighbours_whose_weight_is_chose
     told = ("--part", "valid", "--dim", 8, "--epochs", 1, "--unseen", 5, "--cold", 1.0, "--cold_read", 0.2)
     call(inductive, folder, *told, "--report", tmp_path / "found")
     found = json.loads((tmp_path / "found-cold.json").read_text())
-    assert [r["row"] for r in found] == ["frozen text kNN", "hybrid", "hybrid + frozen text kNN"]
+    assert [r["row"] for r in found] == [
+        "frozen text kNN",
+        "frozen text, nearest",
+        "hybrid",
+        "hybrid, nearest",
+        "hybrid + frozen, nearest",
+    ]
     assert not (tmp_path / "found-prompts.json").exists()

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Query, generator
-from hybridrec.errors import DataError
+from hybridrec.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
+
+BLOCK = 1024  # entries of histories whose similarity to every item is held at once
 
 
 class Chance(nn.Module):
@@ -71,6 +73,34 @@ class HistoryMean(nn.Module):
     def score(self, query: Query) -> Tensor:
         """Scores of all items: (B, I)."""
         return self.represent(query) @ self.catalogue().T
+
+
+class HistoryKernel(nn.Module):
+    """An item is as good as it is near to what a user chose, the nearest of it above all: ``t log mean_k exp(cos_ki / t)``.
+
+    The mean cosine as ``t`` (``temperature``) grows, the largest as it falls: a taste of several parts is not averaged away,
+    as one vector a user does. There is no such vector, so that nothing can be searched: every item is scored.
+    Shapes: ``vectors`` (I, D), of any length. A query of n entries takes time n x I x D, in blocks.
+    """
+
+    items: Tensor
+
+    def __init__(self, vectors: Tensor, temperature: float = 0.1) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise ArgumentError(f"temperature must be above 0, not {temperature}")
+        self.temperature = temperature
+        self.register_buffer("items", nn.functional.normalize(vectors.float(), dim=1))
+
+    def score(self, query: Query) -> Tensor:
+        """Scores of all items: (B, I); equal for an empty history."""
+        h = query.history
+        mass = self.items.new_zeros(len(query.user), len(self.items))
+        for rows, item in zip(h.rows.split(BLOCK), h.item.split(BLOCK), strict=True):
+            # No cosine is above 1: what is left of it by 1 is exp of nothing positive.
+            mass.index_add_(0, rows, (self.items[item] @ self.items.T).sub_(1).div_(self.temperature).exp_())
+        mean = mass.div_(h.lengths.clamp(min=1).unsqueeze(1)).clamp_(min=torch.finfo(mass.dtype).tiny)
+        return mean.log_().mul_(self.temperature).add_(1)
 
 
 class GroupPopularity(nn.Module):

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from hybridrec.baselines.content import Chance, GroupPopularity, HistoryMean
+from hybridrec.baselines.content import Chance, GroupPopularity, HistoryKernel, HistoryMean
 from hybridrec.data.batches import Histories, Query
 from hybridrec.data.dataset import Dataset, Ids, Relation
-from hybridrec.errors import DataError
+from hybridrec.errors import ArgumentError, DataError
 
 
 @pytest.fixture(name="small")
@@ -80,3 +80,20 @@ def test_kernel_ridge_is_that_of_scikit_learn(planted):
     torch.testing.assert_close(found.catalogue(), torch.as_tensor(wanted).float() + q[known].mean(0), atol=1e-5, rtol=1e-5)
     query = Query(torch.tensor([0, -1]), data.histories().take(torch.tensor([0, 1])))
     assert found.score(query).shape == (2, 40)
+
+
+def test_kernel_is_the_mean_cosine_when_warm_and_the_nearest_when_cold():
+    torch.manual_seed(0)
+    v = torch.randn(6, 4)
+    query = Query(torch.tensor([-1, -1]), Histories(torch.tensor([0, 3, 3]), torch.tensor([0, 2, 5])))
+    cosine = torch.nn.functional.cosine_similarity(v[[0, 2, 5]].unsqueeze(1), v.unsqueeze(0), dim=2)
+    for t in (0.05, 0.3):
+        found = HistoryKernel(v, t).score(query)
+        torch.testing.assert_close(
+            found[0], t * (torch.logsumexp(cosine / t, 0) - torch.tensor(3.0).log()), atol=1e-5, rtol=1e-5
+        )
+        assert (found[1] == found[1, 0]).all()
+    torch.testing.assert_close(HistoryKernel(v, 1000.0).score(query)[0], cosine.mean(0), atol=1e-3, rtol=1e-3)
+    assert HistoryKernel(v, 0.01).score(query)[0].argsort().tolist() == cosine.amax(0).argsort().tolist()
+    with pytest.raises(ArgumentError, match="temperature"):
+        HistoryKernel(v, 0.0)

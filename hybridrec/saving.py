@@ -124,7 +124,9 @@ KINDS: dict[str, tuple[type, ...]] = {
 
 
 def _check_kinds(cls: Any, arguments: dict[str, Any]) -> None:
-    """Raise TypeError for NaN, and for an argument of another kind than its annotation names: used later, it fails later."""
+    """Raise TypeError for what fails later, where it is used: an argument of another kind than its annotation names, NaN, an
+    integer beyond 64 bits.
+    """
     known = inspect.signature(cls).parameters
     for name, value in arguments.items():
         written = str(known[name].annotation) if name in known else ""
@@ -135,7 +137,8 @@ def _check_kinds(cls: Any, arguments: dict[str, Any]) -> None:
         # What is annotated by a class of ours is an object by now, and nothing that JSON itself has.
         made = not isinstance(value, dict | list | str | int | float | None) and any(part not in KINDS for part in parts)
         wrong = not (made or isinstance(value, allowed)) or (isinstance(value, bool) and bool not in allowed)
-        if wrong or (isinstance(value, float) and math.isnan(value)):
+        vast = isinstance(value, int) and abs(value) >= 2**63  # no tensor's arithmetic takes it
+        if wrong or vast or (isinstance(value, float) and math.isnan(value)):
             raise TypeError(f"{name} is {value!r}, wanted {written}")
 
 

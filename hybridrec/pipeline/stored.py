@@ -98,7 +98,9 @@ def read_table(path: Path) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             plausible(file.metadata, path.stat().st_size)
-            return file.read()
+            table = file.read()
+            table.validate(full=True)  # text that is no UTF-8
+            return table
     except (pa.ArrowException, OSError, ValueError) as e:
         raise ArtifactError(f"{path} is not a whole parquet file ({str(e).splitlines()[0]}): download it again") from e
 

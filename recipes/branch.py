@@ -18,6 +18,7 @@ from typing import Any
 
 import arguments
 import torch
+from schedules import falling
 
 import hybridrec as hr
 from hybridrec.data.split import LeaveOneOut
@@ -33,9 +34,9 @@ def trained(data: hr.Dataset, weight: float, seed: int, args: argparse.Namespace
     """The model with a branch of ``weight``: its metric on valid, and its result on test."""
     torch.manual_seed(seed)
     method = hr.MaskedBranch(data, dim=args.dim, dropout=args.dropout, stride=args.stride, weight=weight)
-    fitted = hr.fit(
-        method, data, epochs=args.epochs, batch_size=128, metric="ndcg@10", every=2, patience=5, seed=seed, progress=False
-    )
+    # As many epochs for all: patience would end some before they have begun to learn. The best on valid is kept.
+    how = {"epochs": args.epochs, "batch_size": 128, "lr": 2e-3, "schedule": falling, "patience": None}
+    fitted = hr.fit(method, data, metric="ndcg@10", every=5, seed=seed, progress=False, **how)
     valid = max(line["valid"] for line in fitted.history if "valid" in line)
     result = hr.evaluate(method, data, protocol=SEQUENTIAL, ks=(10, 20))
     print(f"weight {weight}, seed {seed}: valid {valid:.4f}, {fitted.epochs} epochs, {fitted.seconds:.0f} s", flush=True)
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("data", help="a data set folder, or a known name")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--weights", type=float, nargs="+", default=[0.1, 0.3, 1.0], help="of the branch; valid chooses")
-    parser.add_argument("--epochs", type=int, default=60, help="at most")
+    parser.add_argument("--epochs", type=int, default=120, help="the best of which on valid is kept")
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--dropout", type=float, default=0.5)
     parser.add_argument("--stride", type=int, help="steps between the windows of a long history; only its last if none")

@@ -120,7 +120,9 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
         return ranked, {}
     # What unseen users chose before their last item is the prompt, and that item what is wanted.
     last = torch.zeros_like(away)
-    last[[int((user == u).nonzero()[-1]) for u in chosen]] = True
+    time = torch.zeros_like(user, dtype=torch.float64) if data.train.time is None else data.train.time
+    own = [(user == u).nonzero().flatten() for u in chosen]
+    last[[int(rows[time[rows].argsort(stable=True)[-1]]) for rows in own]] = True  # ties in file order
     train, test = data.train.keep(~last), data.train.keep(last)
     asked = replace(data, relations={**data.relations, data.goal: train}, heldout={"test": test})
     told = user_texts(asked, Path(args.template).read_text(encoding="utf-8"))

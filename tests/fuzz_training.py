@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -90,10 +91,9 @@ def seal(checkpoint: Path) -> None:
 
 def whole(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file; none where it is missing or harmed already."""
-    try:
-        return load_file(path) if path.is_file() else {}
-    except SafetensorError:
-        return {}
+    with contextlib.suppress(FileNotFoundError, SafetensorError):
+        return load_file(path)
+    return {}
 
 
 def harm(folder: Path, act: tuple) -> Path:
@@ -111,8 +111,8 @@ def harm(folder: Path, act: tuple) -> Path:
         path.write_bytes(mutate(path.read_bytes(), more))
     elif kind == "json":
         path = checkpoint / ["shared.json", "process-0.json", MANIFEST][at % 3]
-        if path.is_file():
-            place, value = more
+        place, value = more
+        with contextlib.suppress(FileNotFoundError, ValueError):  # gone, or harmed already
             path.write_text(json.dumps(replaced(json.loads(path.read_text()), place, value)))
     elif kind == "numbers":
         path = checkpoint / ["shared.safetensors", "process-0.safetensors"][at % 2]

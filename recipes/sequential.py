@@ -39,6 +39,7 @@ class Row(NamedTuple):
 RECENCY = Recency(0.7)
 SEQUENCE = {"batch_size": 128, "lr": 1e-3, "epochs": 100, "every": 5, "patience": 2}
 CONTRASTED = {**SEQUENCE, "epochs": 60, "patience": None}
+LONG = {"batch_size": 128, "lr": 2e-3, "epochs": 120, "every": 10, "patience": None, "schedule": falling}
 TIED = {"batch_size": 128, "lr": 3e-3, "epochs": 5, "every": 5, "patience": None, "schedule": falling}
 CATEGORIES = {"attributes": "s3rec_attributes", "separator": ","}
 DIFFUSION = {**SEQUENCE, "epochs": 50}
@@ -52,21 +53,21 @@ ROWS: dict[str, Row] = {
     "CEASE+recency": Row("CEASE", {"ridge": 100.0, "weight": 80.0, "recency": RECENCY}, {}),
     "SASRec-BCE": Row("SASRec", {"objective": BinaryCrossEntropy(), "dropout": 0.5}, SEQUENCE),
     "SASRec-gBCE": Row("SASRec", {"objective": GeneralisedBCE(), "dropout": 0.5}, SEQUENCE),
-    "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, SEQUENCE),
+    "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, LONG),
     "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
     "ACVAE": Row("ACVAE", {}, {**SEQUENCE, "epochs": 30}),
     "AsarRec": Row("AsarRec", {"dropout": 0.5}, SEQUENCE),
     "BERT4Rec": Row("BERT4Rec", {"dropout": 0.3}, SEQUENCE),
-    "CL4SRec": Row("CL4SRec", {"dropout": 0.5}, CONTRASTED),
+    "CL4SRec": Row("CL4SRec", {"dropout": 0.5}, LONG),
     "DiffuASR": Row("DiffuASR", {"dropout": 0.5, "length": 5}, SEQUENCE),
     "DiffuRec": Row("DiffuRec", {"each": 5}, DIFFUSION),
     "DiffuRec-one-step": Row("DiffuRec", {"each": 5, "asks": 1}, DIFFUSION),
-    "DuoRec": Row("DuoRec", {"dropout": 0.5}, CONTRASTED),
+    "DuoRec": Row("DuoRec", {"dropout": 0.5}, LONG),
     "ICLRec": Row("ICLRec", {"dropout": 0.5}, CONTRASTED),
     "MAERec": Row("MAERec", {"dropout": 0.5, "edges": 512, "negatives": 8}, SEQUENCE),
     "MFGAN": Row("MFGAN", {**FACTORS, "columns": ["categories"]}, PLAYERS),
     "MFGAN-genres": Row("MFGAN", {**FACTORS, "columns": ["genres"]}, PLAYERS),
-    "S3Rec": Row("S3Rec", {**CATEGORIES, "dropout": 0.5, "pretrain": 12}, {**SEQUENCE, "lr": 3e-3}),
+    "S3Rec": Row("S3Rec", {**CATEGORIES, "dropout": 0.5, "pretrain": 12}, {**LONG, "epochs": 72}),
     "S3Rec-no-pretraining": Row("S3Rec", {"attributes": None, "dropout": 0.5, "pretrain": 0}, {**SEQUENCE, "lr": 3e-3}),
     "TiedSASRec": Row("TiedSASRec", {"candidates": 2048}, TIED),
     "TiedSASRec-no-text": Row("TiedSASRec", {"modality": None, "candidates": 2048}, TIED),
@@ -115,7 +116,7 @@ def main() -> None:
         return
     if unknown := sorted(set(args.rows) - set(ROWS)):
         parser.error(f"no row {unknown}; choose from {', '.join(ROWS)}")
-    arguments.folder(args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
     changes = {} if args.epochs is None else {"epochs": args.epochs}
     for name in args.rows:
         for seed in args.seed:
@@ -124,7 +125,7 @@ def main() -> None:
                 print(f"{path} is there; delete it to run again")
                 continue
             passports = run(args.data, name, seed, args.final, args.out, args.save, changes)
-            arguments.write_json(path, passports)
+            path.write_text(json.dumps(passports, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

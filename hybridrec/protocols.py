@@ -45,6 +45,7 @@ class Method(Protocol):
     - ``refresh()``: called before every epoch under ``no_grad`` (clusters, prototypes, momentum);
     - ``pretraining``: while this is true after an epoch, there is nothing to judge yet: ``fit`` neither validates nor loses
       patience;
+    - ``verify()``: raises ValueError where buffers that were read from a file make no sense together; so may any part of it;
     - ``players() -> dict[str, Iterable[Parameter]]``: adversarial turns; ``forward(batch)`` then names its terms
       ``"<player>/<term>"`` and each player's optimizer follows its own terms alone;
     - ``represent(query) -> (B, D)`` and ``catalogue() -> (I, D)``: when ``score`` is their product, evaluation and search

@@ -21,6 +21,7 @@ from plans import Plan, PlanError, plans
 
 import hybridrec as hr
 from hybridrec.evaluation import PROTOCOLS, Comparison, Failure, Result, compare, shuffled_text, write_report
+from hybridrec.evaluation.metrics import cutoff
 from hybridrec.evaluation.passport import random_state, reset_peak_memory
 from hybridrec.saving import build
 
@@ -123,7 +124,7 @@ def how(args: Compare) -> list[Any]:
 
 def cuts(args: Compare) -> list[int]:
     """The cut-offs that the metrics need."""
-    return sorted({int(metric.rpartition("@")[2]) for metric in args.metrics})
+    return sorted({cutoff(metric) for metric in args.metrics})
 
 
 if __name__ == "__main__":

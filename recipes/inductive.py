@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from arguments import parse, run
+from arguments import parse, read_text, run
 from leads import table, write
 from schedules import to_the_end
 from sums import Sum
@@ -125,7 +125,7 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
     last[[int(rows[time[rows].argsort(stable=True)[-1]]) for rows in own]] = True  # ties in file order
     train, test = data.train.keep(~last), data.train.keep(last)
     asked = replace(data, relations={**data.relations, data.goal: train}, heldout={"test": test})
-    told = user_texts(asked, Path(args.template).read_text(encoding="utf-8"))
+    told = user_texts(asked, read_text(args.template))
     meaning = torch.zeros(len(told), text.shape[1])
     said = [told[u] for u in chosen.tolist()]
     encoded = TextEncoder(args.encoder, dim=1, rank=0, tokens=args.tokens).embed(said)[0].cpu()

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 from align import warm_cosine
-from arguments import parse, read_text, run, write_json
+from arguments import ConfigError, folder, parse, read_text, run, write_json
 from leads import table, write
 from priors import fit, trained
 from transformers.utils import logging
@@ -76,6 +76,10 @@ def main() -> None:
     """Run every seed and print the tables."""
     args = parse(Prompts, __doc__, positional="data")
     logging.disable_progress_bar()
+    if wrong := [seed for seed in args.seeds if not 0 <= seed < 2**32] or not args.seeds:
+        raise ConfigError(f"--seeds wants numbers from 0 to 2**32 - 1, at least one, not {wrong}")
+    if args.aligned:
+        folder(args.aligned)
     runs, notes = zip(*(one(args, seed) for seed in args.seeds), strict=True)
     print(table(list(runs), JUDGED))
     print(json.dumps(notes, indent=1))
@@ -87,9 +91,9 @@ def main() -> None:
 
 def aligned(args: Prompts, data: hr.Dataset, space: hr.IALS, texts: list[str], rows: Rows, seed: int) -> TextEncoder:
     """The encoder of `recipes/align.py`, tuned on the training rows of ``data``; its ridge is not searched for but 10."""
-    folder = Path(args.aligned, str(seed))
-    if args.aligned and folder.exists():
-        return TextEncoder.load(folder)
+    kept = Path(args.aligned, str(seed))
+    if args.aligned and kept.exists():
+        return TextEncoder.load(kept)
     template = read_text(args.item_template)
     views = [render(template, WordDrop(seed=seed * 6 + v)(rows)) for v in range(6)]
     set_seed(seed)
@@ -99,7 +103,7 @@ def aligned(args: Prompts, data: hr.Dataset, space: hr.IALS, texts: list[str], r
     hr.fit(method, data, epochs=args.epochs, batch_size=128, seed=seed, **how)
     encoder = method.encoder.cpu()
     if args.aligned:
-        encoder.save(folder)
+        encoder.save(kept)
     return encoder
 
 

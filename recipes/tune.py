@@ -19,6 +19,7 @@ from arguments import folder, parse, read_yaml, run, write_json
 
 import hybridrec as hr
 from hybridrec.errors import HybridrecError
+from hybridrec.evaluation.metrics import cutoff
 from hybridrec.saving import build
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def search(args: Tune) -> None:
     unknown = [label for label in labels if label not in spaces]
     if unknown:
         raise TuningError(f"{args.spaces} has no space for {unknown}; it has {sorted(spaces)}")
+    cutoff(args.metric)  # before any work
     data = hr.load(args.data)
     out = Path(args.out)
     folder(out / data.name)
@@ -90,8 +92,7 @@ def tune(label: str, space: dict[str, Any], data: hr.Dataset, args: Tune, storag
         except HybridrecError as error:  # these arguments do not go with these data: a trial without a value
             trial.set_user_attr("error", str(error))
             raise optuna.TrialPruned from error
-        cut = int(args.metric.rpartition("@")[2])
-        return hr.evaluate(method, data, part="valid", ks=(cut,), users=users).metrics[args.metric]
+        return hr.evaluate(method, data, part="valid", ks=(cutoff(args.metric),), users=users).metrics[args.metric]
 
     def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         seconds = trial.duration.total_seconds() if trial.duration else 0.0

@@ -77,6 +77,7 @@ SHORT = {
     "denoise": ["--epochs", "1", "--dim", "4"],
     "embed": ["--encoder", "@sentences"],
     "profiles": ["--model", "/nowhere"],
+    "prompts": ["--epochs", "1", "--encoder", "@sentences", "--seeds", "0"],
     "tune": ["--methods", "EASE", "--trials", "1"],
 }
 LONG = ("epochs", "own_epochs", "trials", "spaces", "encoder", "model", "base", "dim")
@@ -145,6 +146,7 @@ def calls(draw: Any) -> tuple[str, list[str], dict[str, Any] | None]:
     )
     argv = draw(st.sampled_from([["@data"], ["@data"], ["@data"], ["@broken"], [], ["@artifact"], ["@method"]]))
     argv = [draw(st.sampled_from(["@marked.md", "@notes.md"]))] if name == "table" else argv
+    argv = argv or ["@data"] * (name == "prompts")  # its default is a whole data set
     argv = [] if name in ("compare", "contrast", "views", "query", "evaluate", "zeroshot") else list(argv)
     argv += {
         "compare": ["--data", "@data"],

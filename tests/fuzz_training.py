@@ -144,7 +144,8 @@ def harm(folder: Path, act: tuple) -> Path:
         else:
             path.symlink_to(more)
     elif kind == "more":
-        (checkpoint / more).write_bytes(b"\x80\x04.")
+        with contextlib.suppress(IsADirectoryError):  # put there before
+            (checkpoint / more).write_bytes(b"\x80\x04.")
     elif kind == "rename":
         goal = folder / more
         if not goal.exists():

@@ -140,6 +140,8 @@ def _triples(data: Dataset, r: Relation) -> pa.Table:
 def _write_features(data: Dataset, folder: Path) -> None:
     modalities = {m for found in data.features.values() for m in found}
     for modality in sorted(modalities):
+        if not modality or Path(modality).name != modality:
+            raise DataError(f"features called {modality!r} have no file of their own: give them a name without slashes")
         owners: list[object] = []
         values = []
         for kind, found in data.features.items():

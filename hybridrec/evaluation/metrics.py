@@ -5,6 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hybridrec.errors import ArgumentError
+
+NAMES = ("recall", "ndcg", "mrr", "hit", "precision", "map", "coverage", "gini", "novelty")
+
+
+def cutoff(metric: str) -> int:
+    """The k of a metric such as ``"ndcg@20"``. Raises ArgumentError for what is none."""
+    name, _, k = metric.rpartition("@")
+    if name not in NAMES or not (k.isascii() and k.isdigit()) or not 1 <= int(k) < 2**31:
+        raise ArgumentError(f"{metric!r} is no metric: wanted NAME@K, such as ndcg@20, with NAME one of {', '.join(NAMES)}")
+    return int(k)
+
 
 def per_user(hit: Tensor, wanted: Tensor, ks: tuple[int, ...]) -> dict[str, Tensor]:
     """Accuracy of each user's list at each cut-off: ``{"recall@10": (n,), ...}``, float64.

@@ -37,7 +37,10 @@ class Result:
         import pyarrow.parquet as pq
 
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise ArtifactError(f"{path.parent}: no folder for a result can be made there: {e}") from e
         columns = {"user": self.users.numpy(), "id": self.ids, **{name: x.numpy() for name, x in self.per_user.items()}}
         pq.write_table(pa.table(columns), f"{path}.parquet", compression="zstd")
         part = Path(f"{path}.json.part")

@@ -16,6 +16,7 @@ from hybridrec.graph import Graph
 from hybridrec.losses.contrastive import log_sum_exp
 from hybridrec.losses.ranking import squared_length
 from hybridrec.memo import Memo
+from hybridrec.pairs.natural import against_all
 from hybridrec.saving import configured
 from hybridrec.views.masking import Masked, SubgraphMask
 
@@ -74,10 +75,10 @@ class AutoCF(nn.Module):
         self._batches += 1
         main = self.embed(*self._masked)
         terms["rebuild"] = -(main.user[batch.user] * main.item[batch.positive]).sum(1).mean()
+        sides = against_all(main.user, main.user, batch.user), against_all(main.item, main.item, batch.positive)
+        spread = sum(log_sum_exp(x.anchor, x.candidates).sum() / x.over for x in sides)
         users, back = batch.user.unique(return_inverse=True)
-        chosen, items = main.user[users], main.item[batch.positive.unique()]
-        spread = log_sum_exp(chosen, main.user).mean() + log_sum_exp(items, main.item).mean()
-        terms["apart"] = self.weight * spread + log_sum_exp(chosen, main.item)[back].mean()
+        terms["apart"] = self.weight * spread + log_sum_exp(main.user[users], main.item)[back].mean()
         terms["decay"] = self.decay * squared_length(*self.parameters())
         return terms
 

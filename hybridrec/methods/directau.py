@@ -14,6 +14,7 @@ from hybridrec.foldin import known_or_folded
 from hybridrec.losses.explicit import alignment, uniformity
 from hybridrec.losses.ranking import squared_norm
 from hybridrec.memo import Memo
+from hybridrec.pairs.natural import gather
 from hybridrec.saving import configured
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class DirectAU(nn.Module):
         """Terms ``align``, ``spread`` and ``decay`` of a batch of pairs; its negatives are not used."""
         main, free = self.embed(), self.nodes.split(self.nodes())
         user, item = main.user[batch.user], main.item[batch.positive]
-        spread = self.gamma * (uniformity(user) + uniformity(item)) / 2
+        spread = self.gamma * (uniformity(gather(user)[0]) + uniformity(gather(item)[0])) / 2  # the rows of all processes
         decay = squared_norm(free.user[batch.user], free.item[batch.positive])
         return {"align": alignment(user, item), "spread": spread, "decay": self.decay * decay}
 

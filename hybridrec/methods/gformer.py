@@ -17,6 +17,7 @@ from hybridrec.graph import Graph
 from hybridrec.losses.contrastive import log_sum_exp
 from hybridrec.losses.ranking import bpr, squared_length
 from hybridrec.memo import Memo
+from hybridrec.pairs.natural import against_all
 from hybridrec.saving import configured
 from hybridrec.views.masking import RationaleMask, Rationales
 
@@ -108,12 +109,12 @@ class GFormer(nn.Module):
         total, layers = self.masked(self._drawn)
         main = self.nodes.split(total)
         core, rest = (self.nodes.split(self.through(g, layers)) for g in self._drawn.rationales[1:])
+        sides = against_all(main.user, main.user, batch.user), against_all(main.item, main.item, batch.positive)
+        spread = sum(log_sum_exp(x.anchor, x.candidates).sum() / x.over for x in sides)
         users, back = batch.user.unique(return_inverse=True)
-        chosen, items = main.user[users], main.item[batch.positive.unique()]
-        spread = log_sum_exp(chosen, main.user).mean() + log_sum_exp(items, main.item).mean()
         return {
             "rebuild": -(main.user[batch.user] * main.item[batch.positive]).sum(1).mean(),
-            "apart": self.weight * spread + log_sum_exp(chosen, main.item)[back].mean(),
+            "apart": self.weight * spread + log_sum_exp(main.user[users], main.item)[back].mean(),
             "core": self.core * bpr(core.user[batch.user], core.item[batch.positive], main.item[batch.negative]),
             "rest": self.apart * (core.user * rest.user)[batch.user].logsumexp(1).mean(),
             "decay": self.decay * squared_length(*self.parameters()),

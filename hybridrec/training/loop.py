@@ -116,7 +116,8 @@ def _validation(data: Dataset, metric: str) -> Callable[[Any], float] | None:
     """Full ranking of the valid rows, where there are any."""
     if not len(data.heldout.get("valid", ())):
         return None
+    from hybridrec.evaluation.metrics import cutoff
     from hybridrec.evaluation.ranking import evaluate
 
-    cutoff = int(metric.rpartition("@")[2])
-    return lambda method: evaluate(method, data, part="valid", ks=(cutoff,)).metrics[metric]
+    k = cutoff(metric)
+    return lambda method: evaluate(method, data, part="valid", ks=(k,)).metrics[metric]

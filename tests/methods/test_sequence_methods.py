@@ -87,7 +87,7 @@ def test_it_learns_what_follows_what(name, tmp_path):
     data = ring()
     torch.manual_seed(0)
     method = MAKERS[name](data)
-    fit(method, data, epochs=40, batch_size=32, lr=5e-3, progress=False)
+    fit(method, data, epochs=80, batch_size=32, lr=5e-3, progress=False)
     lists = [1, 2, 3, 4, 5], [8, 9, 10, 11], [25, 26, 27, 28, 29]
     scores = ask(method, *lists)
     for row, seen in enumerate(lists):

@@ -152,7 +152,7 @@ class Diagnostics:
             )
 
     def _modes(self, m: Mapping[str, float]) -> None:
-        if "diversity" in m and m["diversity"] < self.least_diversity * m["true_diversity"]:
+        if "true_diversity" in m and m["diversity"] < self.least_diversity * m["true_diversity"]:
             self._warn(
                 "mode collapse",
                 f"generated rows name {m['diversity']:.1%} of the items they could, true rows {m['true_diversity']:.1%}",

@@ -140,3 +140,10 @@ def test_the_evidence_of_every_method_can_be_measured(name, planted):
         warnings.simplefilter("ignore", DiagnosticWarning)
         measures = Diagnostics()(method, batch, {})
     assert len(measures) > 1 and all(math.isfinite(x) for x in measures.values())
+
+
+def test_a_term_called_as_a_measure_is_not_taken_for_one():
+    """AsarRec has a term ``diversity``."""
+    watch = Diagnostics()
+    assert watch(nn.Linear(2, 2), None, {"diversity": tensor(0.0)}) == {}
+    assert watch.history == [{"diversity": 0.0}]

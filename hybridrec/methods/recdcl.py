@@ -15,6 +15,7 @@ from hybridrec.encoders.table import NodeTable
 from hybridrec.foldin import known_or_folded
 from hybridrec.losses.explicit import barlow_twins, feature_uniformity
 from hybridrec.memo import Memo
+from hybridrec.pairs.natural import gather
 from hybridrec.saving import configured
 
 if TYPE_CHECKING:
@@ -69,12 +70,14 @@ class RecDCL(nn.Module):
     def forward(self, batch: Pairs) -> dict[str, Tensor]:
         """Terms ``twins``, ``apart`` and ``follow`` of a batch of pairs; its negatives are not used."""
         main = self.embed()
-        user, item = main.user[batch.user], main.item[batch.positive]
+        # Correlations, their normalisation and what was met are of the rows of all processes, each of which has all nodes.
+        users, items = gather(batch.user)[0], gather(batch.positive)[0]
+        user, item = main.user[users], main.item[items]
         one, two = self.project(F.normalize(user, dim=1)), self.project(F.normalize(item, dim=1))
         twins = barlow_twins(one, two, self.redundancy) / one.shape[1]
         apart = (feature_uniformity(one) + feature_uniformity(two)) / 2
-        user_past = self.target(batch.user, user)
-        item_past = self.target(batch.positive + self.nodes.counts["user"], item)
+        user_past = self.target(users, user)
+        item_past = self.target(items + self.nodes.counts["user"], item)
         pairs = ((self.predict(user), item_past), (self.predict(item), user_past))
         like = torch.stack([F.cosine_similarity(x, past).mean() for x, past in pairs]).mean()
         return {"twins": twins, "apart": self.apart * apart, "follow": -self.follow * like}

@@ -38,6 +38,7 @@ EXACT: dict[str, dict[str, Any]] = {
     "BUIR": {"dim": 8, "depth": 2},
     "SimpleX": {"dim": 8},
     "EGLN": {"dim": 8, "depth": 2},
+    "RecDCL": {"dim": 8, "depth": 2},
     "MultVAE": {"dim": 8, "hidden": 16},
     "RecVAE": {"dim": 8, "hidden": 16},
     "CDAE": {"dim": 8},

@@ -158,9 +158,12 @@ def find_class(path: str) -> Any:
 
 
 def save_method(method: Any, folder: str | Path, schema: dict[str, Any]) -> None:
-    """Write ``config.json`` and ``model.safetensors`` of ``method`` into ``folder`` (made if need be)."""
+    """Write ``config.json`` and ``model.safetensors`` of ``method`` into ``folder`` (made if need be; ArtifactError else)."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ArtifactError(f"{folder}: no folder for a method can be made there: {e}") from e
     save_file(state(method), folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps({**describe(method), "schema": schema}, indent=2))
 

@@ -104,6 +104,10 @@ def write(args: Robustness, name: str, results: Mapping[float, Mapping[str, list
         for share, rows in results.items()
         if rows[args.baseline]
     }
+    if not found:
+        raise DataError(
+            f"{args.baseline} failed at every share of noise, so that there is nothing to compare with: {failures[-1:]}"
+        )
     out = Path(args.out)
     text = table(found, failures)
     write_text(out / f"robustness-{name}.md", text)

@@ -91,7 +91,7 @@ def seal(checkpoint: Path) -> None:
 
 def whole(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file; none where it is missing or harmed already."""
-    with contextlib.suppress(FileNotFoundError, SafetensorError):
+    with contextlib.suppress(OSError, SafetensorError):
         return load_file(path)
     return {}
 

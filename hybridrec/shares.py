@@ -56,6 +56,11 @@ def of_rows(draw: Callable[[int], Tensor], rows: int) -> Tensor:
     return mine
 
 
+def normal_rows(like: Tensor) -> Tensor:
+    """Standard normal numbers of the shape and kind of ``like`` (B, ...), drawn for the rows of a batch as ``of_rows`` does."""
+    return of_rows(lambda rows: torch.randn(rows, *like.shape[1:], dtype=like.dtype, device=like.device), len(like))
+
+
 def of_entries(draw: Callable[[int], Tensor], histories: Histories) -> Tensor:
     """``draw(n)``, values (n, ...) for the n entries of a batch's histories, in the same way."""
     share = _share.get()

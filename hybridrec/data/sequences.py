@@ -51,6 +51,14 @@ def mean_length(data: Dataset, window: int) -> float:
     return length.mean().item() if len(length) else 1.0
 
 
+def entry_share(batch: Rows, mean: float) -> float:
+    """What a mean over the entries of a batch of rows is to be multiplied with, ``mean`` being ``mean_length``.
+
+    Then every entry weighs the same, whichever batch or process it is in, though ``fit`` weighs rows.
+    """
+    return len(batch.history.item) / len(batch.user) / mean
+
+
 def places(history: Histories) -> Tensor:
     """How many entries of its row stand before each entry: (n,)."""
     return torch.arange(len(history.item), device=history.item.device) - history.offset[history.rows]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class LinkDecoder(nn.Module):
+class CrossLayerLinks(nn.Module):
     """How likely two nodes are linked, by the products of every layer's vector of one with every layer's of the other.
 
     MAERec, Ye, Xia & Huang 2023, arXiv 2305.04619: ``MLP(||_ij h_v^i * h_w^j)``, before its sigmoid. ``layers`` is how many

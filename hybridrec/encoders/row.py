@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hybridrec.bags import bags
 from hybridrec.data.batches import Histories
-from hybridrec.shares import of_rows
+from hybridrec.shares import normal_rows
 
 
 class RowLinear(nn.Module):
@@ -78,8 +78,12 @@ class DenseGaussianRows(nn.Module):
 
 
 def draw(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """A sample of the Gaussian that gradients pass through: ``mean + e^(log_variance / 2) noise``, (B, D)."""
-    noise = of_rows(lambda rows: torch.randn(rows, *mean.shape[1:], dtype=mean.dtype, device=mean.device), len(mean))
+    """A sample of the Gaussian that gradients pass through, for the rows of a batch: (B, D)."""
+    return moved(mean, log_variance, normal_rows(mean))
+
+
+def moved(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """``mean + e^(log_variance / 2) noise``: any shape."""
     return mean + (log_variance / 2).exp() * noise
 
 

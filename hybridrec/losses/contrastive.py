@@ -85,6 +85,15 @@ def info_nce(pairs: tuple[Any, ...], temperature: float) -> Tensor:
     return (log_sum_exp(a, c) - (a * c[target]).sum(-1)).sum() / (over[0] if over else len(a))
 
 
+def repulsion(pairs: tuple[Any, ...]) -> Tensor:
+    """How near anchors are to all candidates, by products as they are: the mean over anchors of ``log sum_j exp <a_b, c_j>``.
+
+    AutoCF, Xia et al. 2023, arXiv 2303.07797. Shapes: ``pairs`` as ``info_nce`` takes them; returns a scalar.
+    """
+    anchor, candidates, _, *over = pairs
+    return log_sum_exp(anchor, candidates).sum() / (over[0] if over else len(anchor))
+
+
 def nt_xent(pairs: tuple[Tensor, Tensor, Tensor, Tensor], temperature: float) -> Tensor:
     """InfoNCE over cosines against those candidates that count: SimCLR's NT-Xent, Chen et al. 2020, arXiv 2002.05709, eq. 1.
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories, Query, Rows
-from hybridrec.data.sequences import HistorySampler, mean_length, newest, prepended, readable, shifted
+from hybridrec.data.sequences import HistorySampler, entry_share, mean_length, newest, prepended, readable, shifted
 from hybridrec.discriminators.latent import PosteriorCritic, SequenceCritic
 from hybridrec.encoders.implicit import ImplicitPosterior
 from hybridrec.encoders.sequence import GRU, Backbone, Transformer
@@ -103,7 +103,7 @@ class ACVAE(nn.Module):
         torn_apart = self.match(read, z[torn(read.offset)], x)
         normal = of_entries(lambda n: torch.randn(n, z.shape[1], device=z.device), read)
         judged = self.critic(z.detach(), x.detach()), self.critic(normal, x.detach())
-        share = len(history.item) / len(batch.user) / self.length  # every entry weighs the same, whatever its batch
+        share = entry_share(batch, self.length)
         return {
             "encoder/next": share * loss,
             "encoder/prior": share * annealed(self._epochs, self.anneal, self.prior) * divergence,

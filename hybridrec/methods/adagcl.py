@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hybridrec.data.batches import Pairs, PairSampler, Query
 from hybridrec.encoders.graph import LightGCN, Propagates
+from hybridrec.encoders.row import moved
 from hybridrec.encoders.table import NodeTable
 from hybridrec.foldin import known_or_folded
 from hybridrec.losses.adversarial import discriminate
@@ -102,7 +103,7 @@ class AdaGCL(nn.Module):
     def generate(self, seen: Tensor, batch: Pairs) -> tuple[Tensor, Tensor]:
         """Latents (N, D) of embeddings ``seen`` (N, D), and how badly they tell true links from drawn ones."""
         mean, log_variance = self.generator.mean(seen), self.generator.log_variance(seen)
-        z = mean + (log_variance / 2).exp() * torch.randn_like(mean)  # of nodes: the same in all processes, as they stand
+        z = moved(mean, log_variance, torch.randn_like(mean))  # of nodes: the same in all processes, as they stand
         latent = self.nodes.split(z)
         user, near, far = latent.user[batch.user], latent.item[batch.positive], latent.item[batch.negative]
         links = discriminate(self.generator.logits(user, near), self.generator.logits(user, far))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories, Query, Rows
-from hybridrec.data.sequences import HistorySampler, last, mean_length, newest, prepended
+from hybridrec.data.sequences import HistorySampler, entry_share, last, mean_length, newest, prepended
 from hybridrec.encoders.reader import Reader
 from hybridrec.encoders.sequence import GRU, Backbone, Layout, Transformer
 from hybridrec.losses.adversarial import opposed
@@ -114,7 +114,7 @@ class AsarRec(nn.Module):
         wanted = Wanted(history.item, history.rows, history)
         loss = self.objective(self.reader.before(history), self.reader.items, wanted)
         views = self.views(history)
-        share = len(history.item) / len(batch.user) / self.length  # every entry weighs the same, whatever its batch
+        share = entry_share(batch, self.length)
         return {
             "next": loss * share,
             "contrast": self.weight * nt_xent(doubled(views.one, views.two), self.temperature),

@@ -13,7 +13,7 @@ from hybridrec.encoders.graph import Attention, LightGCN
 from hybridrec.encoders.table import NodeTable
 from hybridrec.foldin import known_or_folded
 from hybridrec.graph import Graph
-from hybridrec.losses.contrastive import log_sum_exp
+from hybridrec.losses.contrastive import log_sum_exp, repulsion
 from hybridrec.losses.ranking import squared_length
 from hybridrec.memo import Memo
 from hybridrec.pairs.natural import against_all
@@ -75,8 +75,9 @@ class AutoCF(nn.Module):
         self._batches += 1
         main = self.embed(*self._masked)
         terms["rebuild"] = -(main.user[batch.user] * main.item[batch.positive]).sum(1).mean()
-        sides = against_all(main.user, main.user, batch.user), against_all(main.item, main.item, batch.positive)
-        spread = sum(log_sum_exp(x.anchor, x.candidates).sum() / x.over for x in sides)
+        spread = repulsion(against_all(main.user, main.user, batch.user)) + repulsion(
+            against_all(main.item, main.item, batch.positive)
+        )
         users, back = batch.user.unique(return_inverse=True)
         terms["apart"] = self.weight * spread + log_sum_exp(main.user[users], main.item)[back].mean()
         terms["decay"] = self.decay * squared_length(*self.parameters())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Query, Rows
-from hybridrec.data.sequences import HistorySampler, mean_length
+from hybridrec.data.sequences import HistorySampler, entry_share, mean_length
 from hybridrec.encoders.reader import Reader
 from hybridrec.encoders.sequence import GRU, Backbone, Transformer
 from hybridrec.losses.contrastive import nt_xent
@@ -67,7 +67,7 @@ class CL4SRec(nn.Module):
         loss = self.objective(self.reader.before(history), self.reader.items, wanted)
         one, two = (self.reader.after(self.view(history)) for _ in range(2))
         contrast = nt_xent(doubled(one, two), self.temperature)
-        share = len(history.item) / len(batch.user) / self.length  # every entry weighs the same, whatever its batch
+        share = entry_share(batch, self.length)
         return {"next": loss * share, "contrast": self.weight * contrast}
 
     def evidence(self, batch: Rows) -> dict[str, Any]:

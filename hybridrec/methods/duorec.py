@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hybridrec.data.batches import Query, Rows
 from hybridrec.data.prefixes import Prefixes
-from hybridrec.data.sequences import HistorySampler, mean_length, newest, shifted
+from hybridrec.data.sequences import HistorySampler, entry_share, mean_length, newest, shifted
 from hybridrec.encoders.reader import Reader
 from hybridrec.encoders.sequence import GRU, Backbone, Transformer
 from hybridrec.losses.contrastive import nt_xent
@@ -69,7 +69,7 @@ class DuoRec(nn.Module):
         one = self.view(reader)(led)[newest(led)]
         two = reader.after(self.prefixes.another(batch.user, target, reader.window))
         contrast = nt_xent(doubled(one, two, target), self.temperature)
-        share = len(history.item) / len(batch.user) / self.length  # every entry weighs the same, whatever its batch
+        share = entry_share(batch, self.length)
         return {"next": loss * share, "contrast": self.weight * contrast}
 
     def catalogue(self) -> Tensor:

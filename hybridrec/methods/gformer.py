@@ -14,7 +14,7 @@ from hybridrec.encoders.position import AnchorPosition, nearness
 from hybridrec.encoders.table import NodeTable
 from hybridrec.foldin import known_or_folded
 from hybridrec.graph import Graph
-from hybridrec.losses.contrastive import log_sum_exp
+from hybridrec.losses.contrastive import log_sum_exp, repulsion
 from hybridrec.losses.ranking import bpr, squared_length
 from hybridrec.memo import Memo
 from hybridrec.pairs.natural import against_all
@@ -109,8 +109,9 @@ class GFormer(nn.Module):
         total, layers = self.masked(self._drawn)
         main = self.nodes.split(total)
         core, rest = (self.nodes.split(self.through(g, layers)) for g in self._drawn.rationales[1:])
-        sides = against_all(main.user, main.user, batch.user), against_all(main.item, main.item, batch.positive)
-        spread = sum(log_sum_exp(x.anchor, x.candidates).sum() / x.over for x in sides)
+        spread = repulsion(against_all(main.user, main.user, batch.user)) + repulsion(
+            against_all(main.item, main.item, batch.positive)
+        )
         users, back = batch.user.unique(return_inverse=True)
         return {
             "rebuild": -(main.user[batch.user] * main.item[batch.positive]).sum(1).mean(),

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Query, Rows
-from hybridrec.data.sequences import HistorySampler, mean_length
+from hybridrec.data.sequences import HistorySampler, entry_share, mean_length
 from hybridrec.encoders.reader import Reader
 from hybridrec.encoders.sequence import GRU, Backbone, Transformer
 from hybridrec.losses.contrastive import info_nce, nt_xent
@@ -89,7 +89,7 @@ class ICLRec(nn.Module):
         wanted = Wanted(history.item, history.rows, history)
         loss = self.objective(self.reader.before(history), self.reader.items, wanted)
         one, two = (self.reader.after(self.view(history)) for _ in range(2))
-        share = len(history.item) / len(batch.user) / self.length  # every entry weighs the same, whatever its batch
+        share = entry_share(batch, self.length)
         terms = {"next": loss * share, "contrast": self.contrast * nt_xent(doubled(one, two), self.temperature)}
         if self._found is not None:
             with torch.no_grad():

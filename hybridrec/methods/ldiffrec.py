@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from hybridrec.bags import bags
 from hybridrec.data.batches import Histories, Query, Rows, RowSampler
 from hybridrec.dropout import dropout
+from hybridrec.encoders.row import draw
 from hybridrec.linear import interactions, right_vectors
 from hybridrec.losses.reconstruction import annealed, gaussian_kl
 from hybridrec.pairs.score import prototypes
 from hybridrec.saving import configured
+from hybridrec.shares import normal_rows
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
@@ -111,10 +113,10 @@ class LDiffRec(nn.Module):
         history = batch.history
         x = self.rows(history)
         mean, log_variance = self.moments_of(history, dropout(x, self.dropout))
-        z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        z = draw(mean, log_variance)
         t, fair = self.diffusion.draw(len(z))
         signal, noise = self.diffusion.levels(t)
-        noised = signal.unsqueeze(1) * z + noise.unsqueeze(1) * torch.randn_like(z)
+        noised = signal.unsqueeze(1) * z + noise.unsqueeze(1) * normal_rows(z)
         rebuilt = self.denoiser(noised, t)
         error = self.diffusion.weights(t) * (rebuilt - z).square().mean(1)
         self.diffusion.record(t, error)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories, Query, Rows
-from hybridrec.data.sequences import HistorySampler, mean_length, newest, prepended, readable, shifted
+from hybridrec.data.sequences import HistorySampler, entry_share, mean_length, newest, prepended, readable, shifted
 from hybridrec.data.transitions import transitions
-from hybridrec.decoders.links import LinkDecoder
+from hybridrec.decoders.links import CrossLayerLinks
 from hybridrec.encoders.graph import LightGCN
 from hybridrec.encoders.sequence import Transformer
 from hybridrec.graph import Graph
@@ -75,7 +75,7 @@ class MAERec(nn.Module):
         self.graph = Graph.between(transitions(data.histories(), distance), {"item": 0}, items)
         self.table = nn.Parameter(torch.randn(items + 1, dim) * 0.02)  # the last is the start
         self.layers, self.encoder = LightGCN(layers, alpha=1.0), Transformer(dim, depth, heads, window, dropout)
-        self.decoder, self.view = LinkDecoder(dim, layers), PathMask(seeds, hops, keep)
+        self.decoder, self.view = CrossLayerLinks(dim, layers), PathMask(seeds, hops, keep)
         self.hold, self.edges, self.negatives = hold, edges, negatives
         self.weight, self.floor, self.decay = weight, floor, decay
         self.objective, self.length = objective or SampledSoftmax(), mean_length(data, window)
@@ -104,8 +104,7 @@ class MAERec(nn.Module):
         wanted = Wanted(history.item, history.rows, history)
         loss = self.objective(self.read(shifted(history, len(items)), items), items, wanted)
         self._losses = [*self._losses, loss.item()]
-        # Every entry weighs the same, whichever batch or process it is in.
-        terms["next"] = loss * (len(history.item) / len(batch.user) / self.length)
+        terms["next"] = loss * entry_share(batch, self.length)
         terms["rebuild"] = self.weight * self.rebuild(embedded, self._hidden.links)
         terms["decay"] = self.decay * squared_length(*self.parameters())
         return terms

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Query, Rows
-from hybridrec.data.sequences import HistorySampler, mean_length
+from hybridrec.data.sequences import HistorySampler, entry_share, mean_length
 from hybridrec.encoders.reader import Reader
 from hybridrec.encoders.sequence import Transformer
 from hybridrec.memo import Memo
@@ -61,7 +61,7 @@ class MaskedBranch(nn.Module):
         history, items = batch.history, self.reader.items
         wanted = Wanted(history.item, history.rows, history)
         loss = self.objective(self.reader.before(history), items, wanted)
-        share = len(history.item) / len(batch.user) / self.length  # every entry weighs the same, whatever its batch
+        share = entry_share(batch, self.length)
         if not self.weight:
             return {"next": loss * share}
         view = self.view(history)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories, Query, Rows
 from hybridrec.data.factors import column, popularity
-from hybridrec.data.sequences import HistorySampler, mean_length, newest
+from hybridrec.data.sequences import HistorySampler, entry_share, mean_length, newest
 from hybridrec.discriminators.factor import FactorCritic
 from hybridrec.encoders.reader import Reader
 from hybridrec.encoders.sequence import GRU, Backbone, Transformer
@@ -105,7 +105,7 @@ class MFGAN(nn.Module):
         made, log_probability = self.proposed(history, known)
         real, fake = self.judged(history), self.judged(made)
         judge = torch.stack([discriminate(*scores) for scores in zip(real, fake, strict=True)]).sum()
-        share = len(history.item) / len(batch.user) / self.length  # every entry weighs the same, whatever its batch
+        share = entry_share(batch, self.length)
         terms = {"discriminator/judge": judge, "generator/next": share * loss}
         if self._epochs > self.warmup:
             reward = fake.sigmoid().mean(0).view_as(log_probability)

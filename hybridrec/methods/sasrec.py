@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Query, Rows
-from hybridrec.data.sequences import HistorySampler, mean_length, newest, prepended, readable, shifted
+from hybridrec.data.sequences import HistorySampler, entry_share, mean_length, newest, prepended, readable, shifted
 from hybridrec.encoders.sequence import GRU, Backbone, Transformer
 from hybridrec.memo import Memo
 from hybridrec.objectives import Objective, SampledSoftmax, Wanted
@@ -66,8 +66,7 @@ class SASRec(nn.Module):
         read = shifted(history, len(self.met))
         z = self.encoder(read, self.table[read.item])
         loss = self.objective(z, self.table[:-1], Wanted(history.item, history.rows, history))
-        # Every entry weighs the same, whichever batch or process it is in.
-        return {"next": loss * (len(history.item) / len(batch.user) / self.length)}
+        return {"next": loss * entry_share(batch, self.length)}
 
     def catalogue(self) -> Tensor:
         """Item vectors (I, D)."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hybridrec.bags import bags
 from hybridrec.shares import of_rows
 
 ROUNDING = 1e-6  # of the Gram matrix's trace, added to its diagonal: float32 sums may leave it a little below zero
@@ -33,7 +33,7 @@ def noisy_rows(
     """
     if len(weight) <= weight.shape[1]:
         dense = _normal(len(scale), len(weight), weight) @ weight
-        clean = F.embedding_bag(item, weight, offset, mode="sum", per_sample_weights=value, include_last_offset=True)
+        clean = bags(item, weight, offset, value)
         return clean + scale.unsqueeze(1) * dense
     return _NoisyRows.apply(weight, offset, item, value, scale, gram)
 
@@ -53,7 +53,7 @@ class _NoisyRows(torch.autograd.Function):
         factor = torch.linalg.cholesky(g).to(weight.dtype)
         u = _normal(len(scale), len(g), weight)
         ctx.save_for_backward(weight, offset, item, value, scale, factor, u)
-        clean = F.embedding_bag(item, weight, offset, mode="sum", per_sample_weights=value, include_last_offset=True)
+        clean = bags(item, weight, offset, value)
         return torch.addcmul(clean, scale.unsqueeze(1), u @ factor.T)  # (B, D)
 
     @staticmethod

@@ -157,13 +157,18 @@ def find_class(path: str) -> Any:
     return cls
 
 
+def make_folder(path: str | Path) -> Path:
+    """That folder, made where it is missing. Raises ArtifactError where it cannot be."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as e:
+        raise ArtifactError(f"{path}: no folder can be made there: {e}") from e
+    return Path(path)
+
+
 def save_method(method: Any, folder: str | Path, schema: dict[str, Any]) -> None:
     """Write ``config.json`` and ``model.safetensors`` of ``method`` into ``folder`` (made if need be; ArtifactError else)."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise ArtifactError(f"{folder}: no folder for a method can be made there: {e}") from e
+    folder = make_folder(folder)
     save_file(state(method), folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps({**describe(method), "schema": schema}, indent=2))
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import yaml
 
 from hybridrec.errors import HybridrecError
+from hybridrec.saving import make_folder
 
 A = TypeVar("A")
 
@@ -92,18 +93,9 @@ def read_text(path: str | Path) -> str:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {e}") from e
 
 
-def folder(path: str | Path) -> Path:
-    """That folder, made where it is missing: before a long run. Raises ConfigError where it cannot be."""
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as e:
-        raise ConfigError(f"{path}: no folder for results can be made there: {e}") from e
-    return Path(path)
-
-
 def write_text(path: str | Path, text: str) -> None:
     """Write a file of text, and the folder it is in where that is missing. Raises ConfigError where it cannot be written."""
-    folder(Path(path).parent)
+    make_folder(Path(path).parent)
     try:
         Path(path).write_text(text, encoding="utf-8")
     except (OSError, ValueError) as e:

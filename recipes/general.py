@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from arguments import folder, read_yaml, run, write_json
+from arguments import read_yaml, run, write_json
 
 import hybridrec as hr
 from hybridrec.evaluation.protocol import FULL, TRAIN_MASK
-from hybridrec.saving import build
+from hybridrec.saving import build, make_folder
 
 HERE = Path(__file__)
 
@@ -45,7 +45,7 @@ def main() -> None:
         parser.error(f"{args.arguments} has no {unknown}; choose from {', '.join(known)}")
     data = hr.load(args.data)
     fit = {"lr": 1e-3, "batch_size": 4096, "epochs": args.epochs, "every": args.every, "patience": args.patience}
-    folder(args.out)
+    make_folder(args.out)
     for label in args.methods:
         for seed in args.seed:
             path = args.out / f"{data.name}-{label}-{seed}.json"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from arguments import folder, read_yaml, run, write_json
+from arguments import read_yaml, run, write_json
 from leads import table, write
 from schedules import falling
 
@@ -28,7 +28,7 @@ import hybridrec as hr
 from hybridrec.data.split import LeaveOneOut
 from hybridrec.evaluation import Result
 from hybridrec.rows import Recency
-from hybridrec.saving import build
+from hybridrec.saving import build, make_folder
 
 METRIC = "ndcg@20"
 
@@ -52,7 +52,7 @@ def main() -> None:
         parser.error(f"no points for {unknown}; {args.points} has {sorted(known)}")
     first = hr.load(args.data, split=LeaveOneOut()) if args.last else hr.load(args.data)
     final = hr.load(args.data, split=LeaveOneOut(valid=False)) if args.last else first
-    folder(args.out)
+    make_folder(args.out)
     for label in args.labels:
         path = args.out / f"{first.name}-{label}-{args.seed}.json"
         if path.exists():

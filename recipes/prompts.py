@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 from align import warm_cosine
-from arguments import ConfigError, folder, parse, read_text, run, write_json
+from arguments import ConfigError, parse, read_text, run, write_json
 from leads import table, write
 from priors import fit, trained
 from transformers.utils import logging
@@ -35,6 +35,7 @@ from hybridrec.evaluation import Result
 from hybridrec.methods.align import Align
 from hybridrec.pipeline.scoring import Wording
 from hybridrec.pipeline.text import TextVectors
+from hybridrec.saving import make_folder
 from hybridrec.views.text import WordDrop
 
 Rows = list[dict[str, Any]]  # of the items' table
@@ -79,7 +80,7 @@ def main() -> None:
     if wrong := [seed for seed in args.seeds if not 0 <= seed < 2**32] or not args.seeds:
         raise ConfigError(f"--seeds wants numbers from 0 to 2**32 - 1, at least one, not {wrong}")
     if args.aligned:
-        folder(args.aligned)
+        make_folder(args.aligned)
     runs, notes = zip(*(one(args, seed) for seed in args.seeds), strict=True)
     print(table(list(runs), JUDGED))
     print(json.dumps(notes, indent=1))

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from arguments import folder, parse, read_yaml, run, write_json
+from arguments import parse, read_yaml, run, write_json
 
 import hybridrec as hr
 from hybridrec.errors import HybridrecError
 from hybridrec.evaluation.metrics import cutoff
-from hybridrec.saving import build
+from hybridrec.saving import build, make_folder
 
 if TYPE_CHECKING:
     import optuna
@@ -60,7 +60,7 @@ def search(args: Tune) -> None:
     cutoff(args.metric)  # before any work
     data = hr.load(args.data)
     out = Path(args.out)
-    folder(out / data.name)
+    make_folder(out / data.name)
     for label in labels:
         found = tune(label, spaces[label], data, args, f"sqlite:///{out / 'tuning.sqlite'}")
         write_json(out / data.name / f"{label}.json", found)

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from hybridrec.data.text import Texts
 from hybridrec.encoders.base import DEFAULT, EncoderError, load_base
 from hybridrec.errors import ArgumentError, ArtifactError
-from hybridrec.saving import build, configured, describe, load_state, read_json, read_weights, state
+from hybridrec.saving import build, configured, describe, load_state, make_folder, read_json, read_weights, state
 
 CONFIG, ADAPTER, PROJECTION = "config.json", "adapter", "projection.safetensors"
 ADAPTED, PREFIX = "adapter_model.safetensors", "base_model.model."  # the file and the names of peft's own format
@@ -215,8 +215,7 @@ class TextEncoder(nn.Module):
         """
         from peft import get_peft_model_state_dict
 
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(folder)
         save_file(state(self._head()), folder / PROJECTION)
         if self.adapter():
             # As the model's own save_pretrained would, but for asking the Hub whether the vocabulary has grown.

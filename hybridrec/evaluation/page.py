@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hybridrec.evaluation.plots import SYMBOLS, by_metric, by_slice, by_time, style
 from hybridrec.evaluation.report import DIFFERENCES, Comparison, Row, cell, difference_cells
 from hybridrec.evaluation.sheet import SHEET
+from hybridrec.saving import make_folder
 
 
 class Failure(NamedTuple):
@@ -27,8 +28,7 @@ def write_report(
     folder: str | Path, comparisons: Sequence[Comparison], failures: Sequence[Failure] = (), title: str = "Comparison"
 ) -> None:
     """Write ``report.md`` and ``report.html`` into ``folder``, made if need be."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     text = [f"# {title}\n", *map(str, comparisons)]
     if failures:
         text += ["## Failed\n", *(f"- {f.data}, {f.label}, seed {f.seed}: {f.error}" for f in failures), ""]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hybridrec.errors import ArtifactError
-from hybridrec.saving import read_json
+from hybridrec.saving import make_folder, read_json
 
 
 @dataclass
@@ -37,10 +37,7 @@ class Result:
         import pyarrow.parquet as pq
 
         path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise ArtifactError(f"{path.parent}: no folder for a result can be made there: {e}") from e
+        make_folder(path.parent)
         columns = {"user": self.users.numpy(), "id": self.ids, **{name: x.numpy() for name, x in self.per_user.items()}}
         pq.write_table(pa.table(columns), f"{path}.parquet", compression="zstd")
         part = Path(f"{path}.json.part")

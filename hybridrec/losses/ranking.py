@@ -48,17 +48,13 @@ def softmax(anchor: Tensor, items: Tensor, positive: Tensor) -> Tensor:
     return (log_sum_exp(anchor, items) - (anchor * items[positive]).sum(-1)).mean()
 
 
-def cosine_contrastive(
-    anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 0.9, weight: float = 150.0
-) -> Tensor:
+def cosine_contrastive(near: Tensor, far: Tensor, margin: float = 0.9, weight: float = 150.0) -> Tensor:
     """``mean (1 - cos(a, p)) + weight * mean_n max(0, cos(a, n) - margin)``: only hard negatives have a gradient.
 
-    Mao et al. 2021, SimpleX, arXiv 2109.12613, eq. 2. Shapes: ``anchor`` (B, D), ``positive`` (B, D), ``negative``
-    (B, n, D); returns a scalar.
+    Mao et al. 2021, SimpleX, arXiv 2109.12613, eq. 2. Shapes: ``near`` (B,), cosines with the positives, and ``far`` (B, n),
+    those with the negatives; returns a scalar.
     """
-    near = 1 - F.cosine_similarity(anchor, positive, dim=-1)
-    far = F.relu(F.cosine_similarity(anchor.unsqueeze(1), negative, dim=-1) - margin)
-    return (near + weight * far.mean(1)).mean()
+    return (1 - near + weight * F.relu(far - margin).mean(1)).mean()
 
 
 def squared_length(*parameters: Tensor) -> Tensor:

@@ -61,10 +61,13 @@ class SimpleX(nn.Module):
         who, back = batch.user.unique(return_inverse=True)
         if self.history.item.device != who.device:
             self.history = self.history.to(who.device)
-        user = self.users(who, self.history.take(who))[back]
-        positive, negative = free.item[batch.positive], free.item[batch.negative]
-        decay = squared_norm(free.user[batch.user], positive)
-        contrast = cosine_contrastive(user, positive, negative, self.margin, self.weight)
+        decay = squared_norm(free.user[batch.user], free.item[batch.positive])
+        # Scaled to unit length before they are taken: a table has fewer rows than a batch has negatives.
+        user = F.normalize(self.users(who, self.history.take(who)), dim=1)[back]  # (B, D)
+        item = F.normalize(free.item, dim=1)
+        near = (user * F.embedding(batch.positive, item)).sum(1)
+        far = (F.embedding(batch.negative, item) @ user.unsqueeze(2)).squeeze(2)  # (B, n)
+        contrast = cosine_contrastive(near, far, self.margin, self.weight)
         return {"contrast": contrast, "decay": self.decay * decay}
 
     def catalogue(self) -> Tensor:

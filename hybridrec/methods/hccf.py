@@ -35,7 +35,7 @@ class HCCF(nn.Module):
     contrastive | model-based views | natural pairs | InfoNCE
 
     ``hyperedges`` is H, ``keep`` the share of edges and incidences kept while training, ``slope`` that of LeakyReLU,
-    ``weight`` lambda_1, ``decay`` lambda_2 over all parameters.
+    ``scale`` that of incidences (``mult`` in the authors' code), ``weight`` lambda_1, ``decay`` lambda_2 over all parameters.
     """
 
     sampler = PairSampler
@@ -51,11 +51,12 @@ class HCCF(nn.Module):
         temperature: float = 0.1,
         weight: float = 0.2,
         decay: float = 1e-6,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
-        self.users, self.items = LearnedHypergraph(dim, hyperedges), LearnedHypergraph(dim, hyperedges)
+        self.users, self.items = (LearnedHypergraph(dim, hyperedges, scale) for _ in range(2))
         self.encoder = Hypergraph(slope)
         self.thin, self.drop = EdgeDrop(keep), Dropout(1 - keep)
         self.depth, self.temperature, self.weight, self.decay = depth, temperature, weight, decay

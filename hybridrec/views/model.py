@@ -48,18 +48,20 @@ class SVDGraph(nn.Module):
 
 
 class LearnedHypergraph(nn.Module):
-    """Hyperedges learned as vectors: node v belongs to hyperedge h by ``<x_v, w_h>``.
+    """Hyperedges learned as vectors: node v belongs to hyperedge h by ``scale <x_v, w_h>``.
 
-    HCCF, Xia et al. 2022, arXiv 2204.12200, eq. 5. ``weight`` (D, H); embeddings (N, D) -> incidence (N, H).
+    HCCF, Xia et al. 2022, arXiv 2204.12200, eq. 5. ``weight`` (D, H); embeddings (N, D) -> incidence (N, H). Messages through
+    a hyperedge are sums over all nodes: ``scale``, ``mult`` in the authors' code, keeps them in bounds where nodes are many.
     """
 
-    def __init__(self, dim: int, hyperedges: int = 128) -> None:
+    def __init__(self, dim: int, hyperedges: int = 128, scale: float = 1.0) -> None:
         super().__init__()
+        self.scale = scale
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(dim, hyperedges)))
 
     def forward(self, x: Tensor) -> Tensor:
         """The incidence of every node: (N, H)."""
-        return x @ self.weight
+        return x @ self.weight * self.scale
 
 
 class MomentumTwin(nn.Module):

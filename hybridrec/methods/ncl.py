@@ -30,7 +30,8 @@ class NCL(nn.Module):
     contrastive | - | score-based pairs | InfoNCE
 
     ``hop`` is k, the even layer contrasted; ``clusters`` K of either side; ``structure`` and ``prototype`` are the weights
-    lambda_1 and lambda_2 (a mean over the batch here, where the authors sum), ``items`` alpha.
+    lambda_1 and lambda_2 (a mean over the batch here, where the authors sum), ``items`` the paper's alpha; ``alpha`` weighs
+    every layer (their mean unless given).
     """
 
     sampler = PairSampler
@@ -48,11 +49,12 @@ class NCL(nn.Module):
         prototype: float = 1e-4,
         items: float = 1.0,
         decay: float = 1e-4,
+        alpha: float | None = None,
     ) -> None:
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
-        self.encoder, self.around = LightGCN(depth), LightGCN(hop)
+        self.encoder, self.around = LightGCN(depth, alpha), LightGCN(hop)
         self.clusters, self.warmup = clusters, warmup
         self.temperature, self.structure, self.prototype, self.items, self.decay = (
             temperature,

@@ -94,7 +94,7 @@ def read_text(path: str | Path) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a file of text, and the folder it is in where that is missing. Raises ConfigError where it cannot be written."""
+    """Write a file of text, and the folder it is in where that is missing. Raises ConfigError, or ArtifactError, where not."""
     make_folder(Path(path).parent)
     try:
         Path(path).write_text(text, encoding="utf-8")

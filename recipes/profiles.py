@@ -27,6 +27,7 @@ import hybridrec as hr
 from hybridrec.data.text import item_texts, render, user_texts
 from hybridrec.data.writing import save_folder
 from hybridrec.errors import DataError
+from hybridrec.saving import make_folder
 
 COLUMN = "profile"
 PROMPTS = Path(__file__).parent.parent / "prompts"
@@ -104,7 +105,7 @@ class Answers:
         # Questions of like length go together, so that little is spent on padding.
         missing = sorted({q for q in questions if self.key(q) not in self.kept}, key=len)
         if missing:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             model = Model(self.args)
             with self.path.open("a", encoding="utf-8") as file, tqdm(total=len(missing), unit="profile") as bar:
                 for start in range(0, len(missing), self.args.batch_size):

@@ -25,7 +25,7 @@ from hybridrec.data.split import LeaveOneOut
 from hybridrec.evaluation.protocol import SEQUENTIAL
 from hybridrec.objectives import BinaryCrossEntropy, FullSoftmax, GeneralisedBCE, SampledSoftmax
 from hybridrec.rows import Recency
-from hybridrec.saving import save_method
+from hybridrec.saving import make_folder, save_method
 
 
 class Row(NamedTuple):
@@ -116,7 +116,7 @@ def main() -> None:
         return
     if unknown := sorted(set(args.rows) - set(ROWS)):
         parser.error(f"no row {unknown}; choose from {', '.join(ROWS)}")
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     changes = {} if args.epochs is None else {"epochs": args.epochs}
     for name in args.rows:
         for seed in args.seed:
@@ -125,7 +125,7 @@ def main() -> None:
                 print(f"{path} is there; delete it to run again")
                 continue
             passports = run(args.data, name, seed, args.final, args.out, args.save, changes)
-            path.write_text(json.dumps(passports, indent=1) + "\n", encoding="utf-8")
+            arguments.write_json(path, passports)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 NAMES = sorted({**fuzz_data.TARGETS, **fuzz_artifacts.TARGETS, **fuzz_training.TARGETS, **fuzz_recipes.TARGETS})
 
 
-def nothing_unexpected(name: str, examples: int, start: int) -> None:
+def assert_nothing_unexpected(name: str, examples: int, start: int) -> None:
     tally = fuzz.run(name, examples, start)
     assert not tally.unexpected, "\n".join(f"{place}\n{told}" for place, told in tally.unexpected.items())
     assert tally.outcomes[fuzz.ACCEPTED] + tally.outcomes[fuzz.REFUSED] >= examples
@@ -20,14 +20,14 @@ def nothing_unexpected(name: str, examples: int, start: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_few_inputs(name):
-    nothing_unexpected(name, 12, 0)
+    assert_nothing_unexpected(name, 12, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", NAMES)
 def test_many_inputs(name):
-    nothing_unexpected(name, 2000, 1)
+    assert_nothing_unexpected(name, 2000, 1)
 
 
 def test_the_tally_counts_what_is_unexpected(tmp_path):

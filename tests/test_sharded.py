@@ -31,7 +31,7 @@ def launched(out: Path, methods: list[str], environment: dict[str, str], process
     return json.loads(out.read_text())
 
 
-def whole_and_right(found: list[dict], name: str) -> None:
+def assert_whole_and_right(found: list[dict], name: str) -> None:
     """Stopped runs went on to the same bits, nothing of FSDP is left, and what was saved loads without any processes."""
     for process in found:
         told = process["methods"][name]
@@ -55,7 +55,7 @@ def test_each_process_holds_half_of_a_table_of_its_gradient_and_of_its_optimizer
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_with_divided_parameters_goes_on_and_is_saved(found, name):
-    whole_and_right(found, name)
+    assert_whole_and_right(found, name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,7 +75,7 @@ def test_its_losses_are_those_of_one_process(found, name):
 def test_every_method_trains_with_divided_parameters(tmp_path):
     found = launched(tmp_path / "out.json", TRAINED, FSDP)
     for name in TRAINED:
-        whole_and_right(found, name)
+        assert_whole_and_right(found, name)
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_every_method_trains_with_divided_parameters(tmp_path):
 def test_three_processes_hold_a_third(tmp_path):
     for process in launched(tmp_path / "out.json", ["SGL"], FSDP, processes=3):
         assert process["rest"]["moments"] == pytest.approx(2 * process["rest"]["table"] / 3, rel=0.02)
-        whole_and_right([process], "SGL")
+        assert_whole_and_right([process], "SGL")
 
 
 @pytest.mark.slow

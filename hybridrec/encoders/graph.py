@@ -36,7 +36,11 @@ class LightGCN(nn.Module):
 
     def forward(self, graph: Propagates | Sequence[Propagates], x: Tensor) -> Tensor:
         """Smooth ``x`` (N, D) over ``graph``, one graph for all layers or one a layer: (N, D)."""
-        first, *rest = self.layers(graph, x)
+        return self.joined(self.layers(graph, x))
+
+    def joined(self, layers: Sequence[Tensor]) -> Tensor:
+        """``layers``, (N, D) each, weighed and added up: (N, D)."""
+        first, *rest = layers
         for layer in rest:
             first = first + layer
         return first * self.alpha

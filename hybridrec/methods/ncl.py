@@ -54,7 +54,8 @@ class NCL(nn.Module):
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
-        self.encoder, self.around = LightGCN(depth, alpha), LightGCN(hop)
+        self.encoder, self.hop = LightGCN(depth, alpha), hop
+        self.through = LightGCN(max(depth, hop))  # one pass for what is ranked by and what is contrasted
         self.clusters, self.warmup = clusters, warmup
         self.temperature, self.structure, self.prototype, self.items, self.decay = (
             temperature,
@@ -78,10 +79,15 @@ class NCL(nn.Module):
         """Smoothed embeddings by side: ``.user`` (U, D), ``.item`` (I, D)."""
         return self.nodes.split(self.encoder(self.graph, self.nodes()))
 
+    def layers(self) -> tuple[SimpleNamespace, SimpleNamespace, SimpleNamespace]:
+        """By side: the free embeddings, those of the even layer contrasted, and the smoothed ones that ``embed`` gives."""
+        layers = self.through.layers(self.graph, self.nodes())
+        smoothed = self.encoder.joined(layers[: self.encoder.depth + 1])
+        return self.nodes.split(layers[0]), self.nodes.split(layers[self.hop]), self.nodes.split(smoothed)
+
     def forward(self, batch: Pairs) -> dict[str, Tensor]:
         """Terms ``rank``, ``structure``, ``prototype`` (after the warm-up) and ``decay`` of a batch of pairs."""
-        main, free = self.embed(), self.nodes.split(self.nodes())
-        far = self.nodes.split(self.around.layers(self.graph, self.nodes())[-1])
+        free, far, main = self.layers()
         rank = bpr(main.user[batch.user], main.item[batch.positive], main.item[batch.negative])
         users = info_nce(against_all(far.user, free.user, batch.user), self.temperature)
         items = info_nce(against_all(far.item, free.item, batch.positive), self.temperature)

@@ -61,7 +61,7 @@ class LearnedHypergraph(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The incidence of every node: (N, H)."""
-        return x @ self.weight * self.scale
+        return x @ (self.weight * self.scale)
 
 
 class MomentumTwin(nn.Module):

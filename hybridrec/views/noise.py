@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hybridrec.bags import bags
-from hybridrec.shares import of_rows
+from hybridrec.shares import normal_rows
 
 ROUNDING = 1e-6  # of the Gram matrix's trace, added to its diagonal: float32 sums may leave it a little below zero
 
@@ -32,14 +32,10 @@ def noisy_rows(
     ``gram`` (D, D) is ``W'W`` if the caller has it. Returns (B, D). Only ``weight`` gets a gradient.
     """
     if len(weight) <= weight.shape[1]:
-        dense = _normal(len(scale), len(weight), weight) @ weight
+        dense = normal_rows(weight.new_empty(len(scale), len(weight))) @ weight
         clean = bags(item, weight, offset, value)
         return clean + scale.unsqueeze(1) * dense
     return _NoisyRows.apply(weight, offset, item, value, scale, gram)
-
-
-def _normal(rows: int, width: int, like: Tensor) -> Tensor:
-    return of_rows(lambda n: torch.randn(n, width, device=like.device, dtype=like.dtype), rows)
 
 
 class _NoisyRows(torch.autograd.Function):
@@ -51,7 +47,7 @@ class _NoisyRows(torch.autograd.Function):
         g = (weight.T @ weight if gram is None else gram).double()
         g.diagonal().add_(ROUNDING * g.diagonal().sum())
         factor = torch.linalg.cholesky(g).to(weight.dtype)
-        u = _normal(len(scale), len(g), weight)
+        u = normal_rows(weight.new_empty(len(scale), len(g)))
         ctx.save_for_backward(weight, offset, item, value, scale, factor, u)
         clean = bags(item, weight, offset, value)
         return torch.addcmul(clean, scale.unsqueeze(1), u @ factor.T)  # (B, D)

@@ -12,7 +12,7 @@ def by_hand(scores: torch.Tensor, k: int) -> torch.Tensor:
     return torch.tensor([sorted(range(len(row)), key=lambda j, r=row: (-r[j], j))[:k] for row in scores.tolist()])
 
 
-def same(found: tuple[torch.Tensor, torch.Tensor], scores: torch.Tensor, k: int) -> None:
+def assert_same(found: tuple[torch.Tensor, torch.Tensor], scores: torch.Tensor, k: int) -> None:
     values, index = found
     wanted = by_hand(scores, k)
     assert torch.equal(values, scores.gather(1, wanted))
@@ -39,7 +39,7 @@ def scores_of(rows: int, columns: int, levels: int | None, gaps: bool) -> torch.
 @pytest.mark.parametrize("k", [1, 5, 20])
 def test_equal_scores_are_named_by_column(columns, k, levels, gaps):
     scores = scores_of(9, columns, levels, gaps)
-    same(top(scores, k), scores, k)
+    assert_same(top(scores, k), scores, k)
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -51,7 +51,7 @@ def test_blocks_change_nothing(block, levels):
     for b, items in enumerate(seen):
         masked[b, items] = -torch.inf
     blocks = ((j, scores[:, j : j + block].clone()) for j in range(0, 700, block))
-    same(best(blocks, Histories.lists(seen), 20), masked, 20)
+    assert_same(best(blocks, Histories.lists(seen), 20), masked, 20)
 
 
 def test_large_blocks_of_rising_and_falling_scores():
@@ -59,7 +59,7 @@ def test_large_blocks_of_rising_and_falling_scores():
     rising = torch.arange(20000.0).repeat(3, 1)
     for scores in (rising, -rising, torch.zeros(3, 20000)):
         blocks = ((j, scores[:, j : j + 6400].clone()) for j in range(0, 20000, 6400))
-        same(
+        assert_same(
             best(blocks, Histories.lists([[], [3], []]), 10),
             scores.clone().index_put_((torch.tensor(1), torch.tensor(3)), torch.tensor(-torch.inf)),
             10,

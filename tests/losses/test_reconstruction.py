@@ -18,7 +18,7 @@ ROWS, ITEMS = DENSE.nonzero().T
 PREDICTION = tensor([[0.5, -1.0, 2.0], [0.1, 0.2, 0.3], [3.0, 0.0, -1.0]])
 
 
-def same_with_gradient(ours, wanted):
+def assert_same_with_gradient(ours, wanted):
     x, y = PREDICTION.clone().requires_grad_(), PREDICTION.clone().requires_grad_()
     a, b = ours(x), wanted(y)
     torch.testing.assert_close(a, b)
@@ -28,16 +28,16 @@ def same_with_gradient(ours, wanted):
 
 
 def test_multinomial_equals_dense():
-    same_with_gradient(lambda x: multinomial(x, ROWS, ITEMS), lambda x: -(F.log_softmax(x, 1) * DENSE).sum() / 3)
+    assert_same_with_gradient(lambda x: multinomial(x, ROWS, ITEMS), lambda x: -(F.log_softmax(x, 1) * DENSE).sum() / 3)
 
 
 def test_gaussian_equals_dense_weighted():
     weight = 1 + 9 * DENSE
-    same_with_gradient(lambda x: gaussian(x, ROWS, ITEMS, 10.0), lambda x: (weight * (DENSE - x).square()).sum() / 3)
+    assert_same_with_gradient(lambda x: gaussian(x, ROWS, ITEMS, 10.0), lambda x: (weight * (DENSE - x).square()).sum() / 3)
 
 
 def test_bernoulli_equals_binary_cross_entropy():
-    same_with_gradient(
+    assert_same_with_gradient(
         lambda x: bernoulli(x, ROWS, ITEMS), lambda x: F.binary_cross_entropy_with_logits(x, DENSE, reduction="sum") / 3
     )
 

@@ -17,7 +17,7 @@ def dense_of(graph, values):
     return a.index_put((graph.row, graph.col.long()), values)
 
 
-def compare(ours, wanted, inputs):
+def assert_equal_with_gradients(ours, wanted, inputs):
     torch.testing.assert_close(ours, wanted)
     upstream = torch.randn_like(wanted)
     mine, its = torch.autograd.grad(ours, inputs, upstream), torch.autograd.grad(wanted, inputs, upstream)
@@ -28,13 +28,13 @@ def compare(ours, wanted, inputs):
 def test_aggregate_equals_the_dense_product_and_its_gradients(graph):
     torch.manual_seed(0)
     weight, x = torch.randn(120, requires_grad=True), torch.randn(21, 4, requires_grad=True)
-    compare(graph.aggregate(x, weight), dense_of(graph, weight) @ x, (weight, x))
+    assert_equal_with_gradients(graph.aggregate(x, weight), dense_of(graph, weight) @ x, (weight, x))
 
 
 def test_dot_equals_the_dense_product_and_its_gradients(graph):
     torch.manual_seed(0)
     x, y = torch.randn(21, 4, requires_grad=True), torch.randn(21, 4, requires_grad=True)
-    compare(graph.dot(x, y), (x @ y.T)[graph.row, graph.col.long()], (x, y))
+    assert_equal_with_gradients(graph.dot(x, y), (x @ y.T)[graph.row, graph.col.long()], (x, y))
 
 
 def test_softmax_equals_the_dense_softmax_and_its_gradients(graph):
@@ -42,7 +42,7 @@ def test_softmax_equals_the_dense_softmax_and_its_gradients(graph):
     logits = (5 * torch.randn(120)).requires_grad_()
     absent = dense_of(graph, torch.ones(120)) == 0
     whole = dense_of(graph, logits).masked_fill(absent, -torch.inf).softmax(1)
-    compare(graph.softmax(logits), whole[graph.row, graph.col.long()], (logits,))
+    assert_equal_with_gradients(graph.softmax(logits), whole[graph.row, graph.col.long()], (logits,))
 
 
 def test_reverse_swaps_row_and_column_of_a_thinned_graph_too(graph):

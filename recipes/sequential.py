@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ CONTRASTED = {**SEQUENCE, "epochs": 60, "patience": None}
 LONG = {"batch_size": 128, "lr": 2e-3, "epochs": 120, "every": 10, "patience": None, "schedule": falling}
 TIED = {"batch_size": 128, "lr": 3e-3, "epochs": 5, "every": 5, "patience": None, "schedule": falling}
 CATEGORIES = {"attributes": "s3rec_attributes", "separator": ","}
+GENRES = {"attributes": "genres", "separator": " "}
 DIFFUSION = {**SEQUENCE, "epochs": 50}
 PLAYERS = {**SEQUENCE, "epochs": 30, "patience": None}
 FACTORS = {"dropout": 0.5, "draws": 2, "warmup": 10}
@@ -68,19 +70,17 @@ ROWS: dict[str, Row] = {
     "MFGAN": Row("MFGAN", {**FACTORS, "columns": ["categories"]}, PLAYERS),
     "MFGAN-genres": Row("MFGAN", {**FACTORS, "columns": ["genres"]}, PLAYERS),
     "S3Rec": Row("S3Rec", {**CATEGORIES, "dropout": 0.5, "pretrain": 12}, {**LONG, "epochs": 72}),
+    "S3Rec-genres": Row("S3Rec", {**GENRES, "dropout": 0.5, "pretrain": 12}, {**LONG, "epochs": 72}),
     "S3Rec-no-pretraining": Row("S3Rec", {"attributes": None, "dropout": 0.5, "pretrain": 0}, {**SEQUENCE, "lr": 3e-3}),
     "TiedSASRec": Row("TiedSASRec", {"candidates": 2048}, TIED),
     "TiedSASRec-no-text": Row("TiedSASRec", {"modality": None, "candidates": 2048}, TIED),
 }
 
 
-def run(
-    folder: str, name: str, seed: int, final: bool, out: Path, save: Path | None, changes: dict[str, Any]
-) -> dict[str, Any]:
-    """Train row ``name`` and judge it on valid and test; the passports."""
+def run(folder: str, row: Row, name: str, seed: int, final: bool, out: Path, save: Path | None) -> dict[str, Any]:
+    """Train ``row``, called ``name``, and judge it on valid and test; the passports."""
     data = hr.load(folder, split=LeaveOneOut(valid=not final))
-    row = ROWS[name]
-    training = {**row.training, **changes}
+    training = dict(row.training)
     torch.manual_seed(seed)
     method = getattr(hr, row.method)(data, **row.arguments)
     if final and row.training:
@@ -98,6 +98,14 @@ def run(
     return {part: result.passport for part, result in judged.items()}
 
 
+def changed(row: Row, epochs: int | None, batch_size: int | None, stride: int | None) -> Row:
+    """``row`` with what was asked for otherwise, as far as it has a say in it: closed forms have no epochs and no windows."""
+    asked = {"epochs": epochs, "batch_size": batch_size}
+    training = row.training | {k: v for k, v in asked.items() if row.training and v is not None}
+    strides = stride is not None and "stride" in signature(getattr(hr, row.method)).parameters
+    return Row(row.method, row.arguments | ({"stride": stride} if strides else {}), training)
+
+
 def main() -> None:
     """Train, judge, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -107,6 +115,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, nargs="+", default=[0], help="one run each")
     parser.add_argument("--final", action="store_true", help="train on everything before the last item, after a run without")
     parser.add_argument("--epochs", type=int, help="at most; what the row says if none")
+    parser.add_argument("--batch_size", type=int, help="windows of a batch; what the row says if none")
+    parser.add_argument("--stride", type=int, help="entries between the windows of a long history; only its last if none")
     parser.add_argument("--out", type=Path, default=Path("recipes/results/sequential"), help="folder of results")
     parser.add_argument("--save", type=Path, help="folder for the trained methods; they are not kept if none")
     args = parser.parse_args()
@@ -117,14 +127,14 @@ def main() -> None:
     if unknown := sorted(set(args.rows) - set(ROWS)):
         parser.error(f"no row {unknown}; choose from {', '.join(ROWS)}")
     make_folder(args.out)
-    changes = {} if args.epochs is None else {"epochs": args.epochs}
     for name in args.rows:
         for seed in args.seed:
             path = args.out / f"{Path(args.data).name}-{name}-{seed}{'-final' if args.final else ''}.json"
             if path.exists():
                 print(f"{path} is there; delete it to run again")
                 continue
-            passports = run(args.data, name, seed, args.final, args.out, args.save, changes)
+            row = changed(ROWS[name], args.epochs, args.batch_size, args.stride)
+            passports = run(args.data, row, name, seed, args.final, args.out, args.save)
             arguments.write_json(path, passports)
 
 

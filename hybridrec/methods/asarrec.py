@@ -51,7 +51,8 @@ class AsarRec(nn.Module):
 
     ``weight`` is that of the contrast, ``diverse`` and ``invariant`` those of the two terms, ``inform`` how much of the
     contrast's gradient the augmenter climbs; ``others`` is K; ``stay`` the log-odds at the start that an entry stays where it
-    is; ``softness`` the temperature of the Semi-Sinkhorn. Histories are read as ``encoders.reader.Reader`` says.
+    is; ``softness`` the temperature of the Semi-Sinkhorn. Histories are read as ``encoders.reader.Reader`` says; ``stride``
+    is SASRec's.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class AsarRec(nn.Module):
         heads: int = 2,
         window: int = 50,
         dropout: float = 0.2,
+        stride: int | None = None,
         temperature: float = 0.2,
         weight: float = 0.1,
         diverse: float = 0.1,
@@ -80,7 +82,7 @@ class AsarRec(nn.Module):
         self.objective, self.length = objective or SampledSoftmax(), mean_length(data, window)
         self.temperature, self.weight, self.others = temperature, weight, others
         self.diverse, self.invariant, self.inform = diverse, invariant, inform
-        self.sampler = partial(HistorySampler, window=window)
+        self.sampler = partial(HistorySampler, window=window, stride=stride)
         self._memo = Memo()
 
     def views(self, history: Histories) -> Views:

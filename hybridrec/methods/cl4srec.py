@@ -32,7 +32,7 @@ class CL4SRec(nn.Module):
     Scenario: sequential
 
     ``view`` corrupts histories: ``OneOf([Crop(crop), ItemMask(I + 1, mask), Reorder(reorder)])`` unless given. ``weight`` is
-    lambda. Histories are read as ``encoders.reader.Reader`` says.
+    lambda. Histories are read as ``encoders.reader.Reader`` says; ``stride`` is SASRec's.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class CL4SRec(nn.Module):
         heads: int = 2,
         window: int = 50,
         dropout: float = 0.2,
+        stride: int | None = None,
         crop: float = 0.6,
         mask: float = 0.3,
         reorder: float = 0.6,
@@ -57,7 +58,7 @@ class CL4SRec(nn.Module):
         self.view = view or OneOf([Crop(crop), ItemMask(self.reader.mask, mask), Reorder(reorder)])
         self.objective, self.length = objective or SampledSoftmax(), mean_length(data, window)
         self.temperature, self.weight = temperature, weight
-        self.sampler = partial(HistorySampler, window=window)
+        self.sampler = partial(HistorySampler, window=window, stride=stride)
         self._memo = Memo()
 
     def forward(self, batch: Rows) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ class DuoRec(nn.Module):
     Scenario: sequential
 
     ``view`` is the dropout: the encoder's own unless given. ``weight`` is lambda. Histories are read as
-    ``encoders.reader.Reader`` says.
+    ``encoders.reader.Reader`` says; ``stride`` is SASRec's.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class DuoRec(nn.Module):
         heads: int = 2,
         window: int = 50,
         dropout: float = 0.2,
+        stride: int | None = None,
         temperature: float = 0.2,
         weight: float = 0.1,
         view: ModelDropout | None = None,
@@ -56,7 +57,7 @@ class DuoRec(nn.Module):
         self.prefixes, self.view = Prefixes(data), view or ModelDropout()
         self.objective, self.length = objective or SampledSoftmax(), mean_length(data, window)
         self.temperature, self.weight = temperature, weight
-        self.sampler = partial(HistorySampler, window=window)
+        self.sampler = partial(HistorySampler, window=window, stride=stride)
         self._memo = Memo()
 
     def forward(self, batch: Rows) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ class ICLRec(nn.Module):
     Scenario: sequential
 
     ``intents`` is K; ``weight`` that of agreeing with intents, ``contrast`` of views agreeing with each other (lambda and
-    beta). ``view`` is CL4SRec's unless given. Histories are read as ``encoders.reader.Reader`` says.
+    beta). ``view`` is CL4SRec's unless given. Histories are read as ``encoders.reader.Reader`` says; ``stride`` is SASRec's.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class ICLRec(nn.Module):
         heads: int = 2,
         window: int = 50,
         dropout: float = 0.2,
+        stride: int | None = None,
         intents: int = 256,
         warmup: int = 0,
         temperature: float = 0.2,
@@ -65,7 +66,7 @@ class ICLRec(nn.Module):
         self.objective, self.length = objective or SampledSoftmax(), mean_length(data, window)
         self.intents, self.warmup, self.temperature = intents, warmup, temperature
         self.weight, self.contrast = weight, contrast
-        self.sampler = partial(HistorySampler, window=window)
+        self.sampler = partial(HistorySampler, window=window, stride=stride)
         self.histories = data.histories()
         self._found: Tensor | None = None
         self._epochs = 0

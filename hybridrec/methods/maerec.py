@@ -44,7 +44,7 @@ class MAERec(nn.Module):
     ``layers`` counts graph layers, ``depth`` those of the transformer; items at most ``distance`` entries apart are linked.
     ``seeds``, ``hops`` and ``keep`` say what is hidden, ``floor`` what a mask that did not help counts, ``weight`` what
     rebuilding does, ``decay`` what all parameters do. Of a history longer than ``window`` the last ``window - 1`` entries are
-    read; entries whose item has no training row are passed over.
+    read; entries whose item has no training row are passed over. ``stride`` is SASRec's.
     """
 
     met: Tensor
@@ -57,6 +57,7 @@ class MAERec(nn.Module):
         heads: int = 2,
         window: int = 50,
         dropout: float = 0.2,
+        stride: int | None = None,
         layers: int = 2,
         distance: int = 1,
         seeds: int = 50,
@@ -80,7 +81,7 @@ class MAERec(nn.Module):
         self.weight, self.floor, self.decay = weight, floor, decay
         self.objective, self.length = objective or SampledSoftmax(), mean_length(data, window)
         self.window = window
-        self.sampler = partial(HistorySampler, window=window)
+        self.sampler = partial(HistorySampler, window=window, stride=stride)
         self.register_buffer("met", torch.bincount(data.train.index[1], minlength=items) > 0)
         self._hidden: HiddenPaths | None = None
         self._losses: list[float] = []

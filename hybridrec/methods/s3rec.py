@@ -43,8 +43,8 @@ class S3Rec(nn.Module):
     has as many rows as six here. Entries are masked with probability ``mask``, the last one always.
 
     ``attributes`` is the column of the items' table that holds them, cut at ``separator``; None does without. The
-    ``vocabulary`` most frequent ones count. Weights are the authors'. Histories are read as ``encoders.reader.Reader`` says.
-    Raises DataError where the data have rows and not that column.
+    ``vocabulary`` most frequent ones count. Weights are the authors'. Histories are read as ``encoders.reader.Reader`` says;
+    ``stride`` is SASRec's. Raises DataError where the data have rows and not that column.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class S3Rec(nn.Module):
         heads: int = 2,
         window: int = 50,
         dropout: float = 0.2,
+        stride: int | None = None,
         attributes: str | None = "categories",
         separator: str = " > ",
         vocabulary: int = 2048,
@@ -78,7 +79,7 @@ class S3Rec(nn.Module):
         self.pretrain, self.mask = pretrain, mask
         self.associated, self.item, self.attribute, self.segment = associated, item, attribute, segment
         self.objective, self.length = objective or SampledSoftmax(), mean_length(data, window)
-        self.sampler = partial(HistorySampler, window=window)
+        self.sampler = partial(HistorySampler, window=window, stride=stride)
         self._epochs = 0
         self._memo = Memo()
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories, Query, Rows, RowSampler
 from hybridrec.decoders.row import RowDecoder
-from hybridrec.encoders.row import RowLinear, unit
+from hybridrec.encoders.row import RowLinear
 from hybridrec.losses.ranking import squared_length
 from hybridrec.losses.reconstruction import bernoulli
 from hybridrec.saving import configured
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class CDAE(nn.Module):
     """A denoising autoencoder of interaction rows with a vector for every user.
 
-    Wu et al. 2016, Collaborative denoising auto-encoders (WSDM), eqs. 1 to 5: sigmoid hidden units, logistic loss; here over
-    all items, where the authors sample those not chosen, and rows are scaled to unit length.
+    Wu et al. 2016, Collaborative denoising auto-encoders (WSDM), eqs. 1 to 5: sigmoid hidden units, rows of zeros and
+    ones, logistic loss; here over all items, where the authors sample those not chosen.
     reconstructive | data-based views | - | logistic
 
     ``dim`` is the number of hidden units, ``keep`` the share of a row that is read, ``decay`` over all parameters.
@@ -40,23 +40,25 @@ class CDAE(nn.Module):
         self.user = nn.Parameter(torch.zeros(data.sides["user"], dim))
         self.view, self.keep, self.decay = RowMask(keep), keep, decay
 
-    def rebuild(self, user: Tensor, history: Histories, scale: Tensor) -> Tensor:
-        """Scores (B, I) of all items for ``user`` (B,), -1 where unknown, with what is read of their rows."""
+    def rebuild(self, user: Tensor, history: Histories, scale: float = 1.0) -> Tensor:
+        """Scores (B, I) of all items for ``user`` (B,), -1 where unknown, with what is read of their rows, times ``scale``."""
         own = self.user[user.clamp(min=0)] * (user >= 0).unsqueeze(1)
-        return self.decoder(torch.sigmoid(self.encoder(history, scale) + own))
+        # Rows of unit length would leave the units near a half, and the scores near popularity.
+        scales = self.user.new_full((len(user),), scale)
+        return self.decoder(torch.sigmoid(self.encoder(history, scales) + own))
 
     def forward(self, batch: Rows) -> dict[str, Tensor]:
         """Terms ``rebuild`` and ``decay`` of a batch of rows."""
         whole = batch.history
-        logits = self.rebuild(batch.user, self.view(whole), unit(whole) / self.keep)
+        logits = self.rebuild(batch.user, self.view(whole), 1 / self.keep)
         decay = self.decay * squared_length(*self.parameters())
         return {"rebuild": bernoulli(logits, whole.rows, whole.item), "decay": decay}
 
     def evidence(self, batch: Rows) -> dict[str, Any]:
         """What ``diagnostics`` looks at: the rows of a batch rebuilt beside the true ones."""
-        rebuilt = torch.sigmoid(self.rebuild(batch.user, batch.history, unit(batch.history)))
+        rebuilt = torch.sigmoid(self.rebuild(batch.user, batch.history))
         return {"rebuilt": (rebuilt, batch.history.dense(rebuilt.shape[1]))}
 
     def score(self, query: Query) -> Tensor:
         """Scores of all items: (B, I)."""
-        return self.rebuild(query.user, query.history, unit(query.history))
+        return self.rebuild(query.user, query.history)

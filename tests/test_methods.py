@@ -193,6 +193,21 @@ def test_saved_and_loaded_it_scores_the_same_to_the_bit(trained, data, tmp_path)
         assert torch.equal(loaded.score(query(data)), trained.score(query(data)))
 
 
+STRIDING = [name for name in METHODS if "stride" in inspect.signature(getattr(hybridrec.methods, name)).parameters]
+
+
+@pytest.mark.parametrize("name", STRIDING)
+def test_with_a_stride_all_of_a_long_history_is_trained_on(name, data):
+    given = {"dim": 16, **ARGUMENTS.get(name, {}), "window": 4}
+    method = getattr(hybridrec.methods, name)(data, **given, stride=2)
+    seen = list(method.sampler(data, batch_size=64, seed=0).epoch(0))
+    assert sum(len(batch.user) for batch in seen) > data.counts["user"]
+    met = {(int(u), int(i)) for b in seen for u, i in zip(b.user[b.history.rows], b.history.item, strict=True)}
+    assert met == set(zip(*data.train.index.tolist(), strict=True))
+    method.train()
+    assert all(term.isfinite() for term in method(seen[0]).values())
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_docstring_says_paper_and_taxonomy(name):
     text = inspect.getdoc(getattr(hybridrec.methods, name))

@@ -52,6 +52,14 @@ def test_it_trains_judges_and_writes_passports_then_trains_on_all_before_the_las
     assert (tmp_path / "saved" / "tiny-SASRec-sampled-0-final" / "model.safetensors").exists()
 
 
+def test_epochs_batches_and_windows_may_be_other_than_the_row_says(folder, tmp_path):
+    done = call(folder, "EASE", "CL4SRec", "--epochs", 1, "--batch_size", 16, "--stride", 3, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "tiny-CL4SRec-0.json").read_text())["test"]
+    assert found["method"]["arguments"]["stride"] == 3 and found["training"]["settings"]["batch_size"] == 16
+    assert json.loads((tmp_path / "tiny-EASE-0.json").read_text())["test"]["training"]["epochs"] == 0
+
+
 def test_unknown_rows_are_named(folder):
     done = call(folder, "SASRek")
     assert done.returncode == 2 and "no row ['SASRek']" in done.stderr

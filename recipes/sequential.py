@@ -58,7 +58,7 @@ ROWS: dict[str, Row] = {
     "SASRec-BCE": Row("SASRec", {"objective": BinaryCrossEntropy(), "dropout": 0.5}, SEQUENCE),
     "SASRec-gBCE": Row("SASRec", {"objective": GeneralisedBCE(), "dropout": 0.5}, SEQUENCE),
     "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, LONG),
-    "SASRec-shallow": Row("SASRec", {**SHALLOW, "objective": SampledSoftmax()}, {**LONG, "lr": 1e-3}),
+    "SASRec-shallow": Row("SASRec", {**SHALLOW, "objective": SampledSoftmax()}, {**LONG, "lr": 1e-3, "epochs": 60}),
     "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
     "ACVAE": Row("ACVAE", {}, {**SEQUENCE, "epochs": 30}),
     "AsarRec": Row("AsarRec", {"dropout": 0.5}, SEQUENCE),

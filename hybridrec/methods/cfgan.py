@@ -48,7 +48,12 @@ class CFGAN(nn.Module):
 
     def generate(self, history: Histories) -> Tensor:
         """Rows with entries in (0, 1) for what is known of users: (B, I)."""
-        return torch.sigmoid(self.write(torch.sigmoid(self.read(history))))
+        return torch.sigmoid(self.written(history))
+
+    def written(self, history: Histories) -> Tensor:
+        """Those rows before they are squeezed into (0, 1): (B, I)."""
+        # Zeros and ones are read as they are: of unit length they leave the units near a half, and all rows alike.
+        return self.write(torch.sigmoid(self.read(history, torch.ones_like(history.lengths, dtype=torch.float32))))
 
     @staticmethod
     def chance(real: Tensor) -> Tensor:
@@ -79,4 +84,4 @@ class CFGAN(nn.Module):
 
     def score(self, query: Query) -> Tensor:
         """Scores of all items from the history alone: (B, I)."""
-        return self.generate(query.history)
+        return self.written(query.history)

@@ -16,7 +16,8 @@ from hybridrec.shares import normal_rows
 class RowLinear(nn.Module):
     """A linear layer over sparse rows: ``scale_b * sum_{i in b} W_i + bias``, at the cost of the entries alone.
 
-    ``scale`` (B,) is ``1 / sqrt(n_b)`` unless given, that is, rows of unit length (Liang et al. 2018, arXiv 1802.05814).
+    ``scale``, a number or one a row (B,), is ``1 / sqrt(n_b)`` unless given, that is, rows of unit length (Liang et al. 2018,
+    arXiv 1802.05814); 1 reads zeros and ones, as sigmoid units must: of unit length rows leave them near a half, all alike.
     Shapes: B rows over I items -> (B, width); ``weight`` (I, width).
     """
 
@@ -25,11 +26,11 @@ class RowLinear(nn.Module):
         self.weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(items, width)))
         self.bias = nn.Parameter(nn.init.trunc_normal_(torch.empty(width), std=1e-3, a=-2e-3, b=2e-3))
 
-    def forward(self, history: Histories, scale: Tensor | None = None) -> Tensor:
+    def forward(self, history: Histories, scale: Tensor | float | None = None) -> Tensor:
         """Embed ``history`` (B rows): (B, width)."""
         scale = unit(history) if scale is None else scale
         bag = bags(history.item, self.weight, history.offset)
-        return scale.unsqueeze(1) * bag + self.bias
+        return (scale.unsqueeze(1) if isinstance(scale, Tensor) else scale) * bag + self.bias
 
 
 def unit(history: Histories) -> Tensor:

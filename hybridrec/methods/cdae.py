@@ -43,9 +43,7 @@ class CDAE(nn.Module):
     def rebuild(self, user: Tensor, history: Histories, scale: float = 1.0) -> Tensor:
         """Scores (B, I) of all items for ``user`` (B,), -1 where unknown, with what is read of their rows, times ``scale``."""
         own = self.user[user.clamp(min=0)] * (user >= 0).unsqueeze(1)
-        # Rows of unit length would leave the units near a half, and the scores near popularity.
-        scales = self.user.new_full((len(user),), scale)
-        return self.decoder(torch.sigmoid(self.encoder(history, scales) + own))
+        return self.decoder(torch.sigmoid(self.encoder(history, scale) + own))
 
     def forward(self, batch: Rows) -> dict[str, Tensor]:
         """Terms ``rebuild`` and ``decay`` of a batch of rows."""

@@ -52,8 +52,7 @@ class CFGAN(nn.Module):
 
     def written(self, history: Histories) -> Tensor:
         """Those rows before they are squeezed into (0, 1): (B, I)."""
-        # Zeros and ones are read as they are: of unit length they leave the units near a half, and all rows alike.
-        return self.write(torch.sigmoid(self.read(history, torch.ones_like(history.lengths, dtype=torch.float32))))
+        return self.write(torch.sigmoid(self.read(history, 1.0)))
 
     @staticmethod
     def chance(real: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 python recipes/embed.py amazon-beauty --out runs/data/amazon-beauty
 python recipes/embed.py citeulike-t --out runs/data/citeulike-t --encoder "" --template prompts/tags.j2        # words alone
+python recipes/embed.py citeulike-t --out runs/data/citeulike-t --encoder "" --template prompts/tags.j2 --directions 192  # LSA
 python recipes/compare.py --data runs/data/amazon-beauty --methods EASE CEASE --shuffled CEASE
 """
 
@@ -14,12 +15,15 @@ from arguments import parse, read_text, run
 from tqdm.auto import tqdm
 
 import hybridrec as hr
+from hybridrec.baselines.cease import word_rows
 from hybridrec.data.dataset import Feature
 from hybridrec.data.text import item_texts
 from hybridrec.data.words import word_ids
 from hybridrec.data.writing import save_folder
 from hybridrec.encoders.base import DEFAULT
 from hybridrec.encoders.text import TextEncoder
+from hybridrec.errors import DataError
+from hybridrec.linear import right_vectors
 
 TOGETHER = 1024  # texts between two steps of the progress bar
 
@@ -36,6 +40,9 @@ class Embed:
         default=DEFAULT, metadata={"help": "sentence-transformers model, by Hub id or path; empty: only words"}
     )
     template: str = field(default="prompts/item.j2", metadata={"help": "Jinja file that renders a row of the items' table"})
+    directions: int = field(
+        default=0, metadata={"help": "without an encoder, for bags of words: leading directions of their weighted words; 0: none"}
+    )
     tokens: int | None = field(default=None, metadata={"help": "longer texts are cut; the model's own limit if none"})
     modality: str = field(default="text", metadata={"help": "what the features are called"})
     words: str = field(default="words", metadata={"help": "what the numbers of the texts' words are called"})
@@ -44,19 +51,35 @@ class Embed:
 def main() -> None:
     """Render, embed, write."""
     args = parse(Embed, __doc__, positional="data")
+    if args.encoder and args.directions:
+        raise DataError('--directions stand in the place of an encoder: pass --encoder ""')
     data = hr.load(args.data)
     texts = item_texts(data, read_text(args.template))
     known = torch.tensor([bool(text) for text in texts])
-    found = {args.words: Feature(word_ids(texts).float(), known)}
+    numbers = word_ids(texts)
+    found = {args.words: Feature(numbers.float(), known)}
+    if args.directions:
+        found[args.modality] = Feature(leading(numbers, args.directions), known)
     if args.encoder:
         found[args.modality] = Feature(embedded(args, texts) * known.unsqueeze(1), known)
     own = {**data.features.get(data.target, {}), **found}
     about = f"{data.name} with the words of item texts as `{args.words}`"
-    about += f", the texts embedded by {args.encoder} as `{args.modality}`." if args.encoder else "."
+    how = f"embedded by {args.encoder}" if args.encoder else f"laid along {args.directions} directions of these"
+    about += f", the texts {how} as `{args.modality}`." if args.modality in found else "."
     out = args.out or f"runs/data/{data.name}"
     save_folder(replace(data, features={**data.features, data.target: own}), out, about=about)
-    size = f" of {found[args.modality].values.shape[1]} numbers" if args.encoder else ""
+    size = f" of {found[args.modality].values.shape[1]} numbers" if args.modality in found else ""
     print(f"{out}: {int(known.sum()):,} of {len(texts):,} {data.target}s have a text{size}")
+
+
+def leading(numbers: torch.Tensor, directions: int) -> torch.Tensor:
+    """Texts along the leading directions of their words, each weighted by its idf: (I, F).
+
+    Latent semantic analysis: Deerwester et al. 1990, Indexing by latent semantic analysis, JASIS. Raises DataError for more
+    directions than there are.
+    """
+    rows = word_rows(numbers)
+    return torch.from_numpy(rows @ right_vectors(rows, directions).numpy())
 
 
 def embedded(args: Embed, texts: list[str]) -> torch.Tensor:

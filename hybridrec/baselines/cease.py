@@ -46,7 +46,7 @@ class CEASE(nn.Module):
         recency: Recency | None = None,
         words: str | None = None,
         word_weight: float = 80.0,
-        vocabulary: int = 16384,
+        vocabulary: int = 1 << 16,
     ) -> None:
         super().__init__()
         self.ridge, self.weight, self.modality, self.dropout, self.recency = ridge, weight, modality, dropout, recency
@@ -70,7 +70,7 @@ class CEASE(nn.Module):
         return multiply(query.history, self.weights, self.recency)
 
 
-def word_rows(numbers: Tensor, vocabulary: int = 16384) -> Any:
+def word_rows(numbers: Tensor, vocabulary: int = 1 << 16) -> Any:
     """Texts as rows of length 1 over the words that are known, each weighted by its idf: scipy CSR (I, V) float32.
 
     The ``vocabulary`` and the weights of ``encoders.words``, before anything is learned of them. Shapes: ``numbers`` (I, S)

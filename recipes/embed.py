@@ -41,7 +41,7 @@ class Embed:
     )
     template: str = field(default="prompts/item.j2", metadata={"help": "Jinja file that renders a row of the items' table"})
     directions: int = field(
-        default=0, metadata={"help": "without an encoder, for bags of words: leading directions of their weighted words; 0: none"}
+        default=0, metadata={"help": "without an encoder: leading directions of the weighted words, for text that is no prose"}
     )
     tokens: int | None = field(default=None, metadata={"help": "longer texts are cut; the model's own limit if none"})
     modality: str = field(default="text", metadata={"help": "what the features are called"})

@@ -18,6 +18,8 @@ from hybridrec.saving import configured
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
 
+VOCABULARY = 1 << 16  # rare words say much, and here a word costs no more than the texts that have it
+
 
 @configured
 class CEASE(nn.Module):
@@ -46,7 +48,7 @@ class CEASE(nn.Module):
         recency: Recency | None = None,
         words: str | None = None,
         word_weight: float = 80.0,
-        vocabulary: int = 1 << 16,
+        vocabulary: int = VOCABULARY,
     ) -> None:
         super().__init__()
         self.ridge, self.weight, self.modality, self.dropout, self.recency = ridge, weight, modality, dropout, recency
@@ -70,7 +72,7 @@ class CEASE(nn.Module):
         return multiply(query.history, self.weights, self.recency)
 
 
-def word_rows(numbers: Tensor, vocabulary: int = 1 << 16) -> Any:
+def word_rows(numbers: Tensor, vocabulary: int = VOCABULARY) -> Any:
     """Texts as rows of length 1 over the words that are known, each weighted by its idf: scipy CSR (I, V) float32.
 
     The ``vocabulary`` and the weights of ``encoders.words``, before anything is learned of them. Shapes: ``numbers`` (I, S)

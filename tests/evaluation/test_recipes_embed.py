@@ -18,16 +18,16 @@ TITLES = ["quiet drama", "space robots", "", "quiet robots"]
 
 def copied(data, monkeypatch, out, *told):
     """The data set that the recipe writes of ``data``."""
-    monkeypatch.syspath_prepend(str(RECIPES))
-    sys.modules.pop("embed", None)
-    import embed
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(RECIPES))
+        sys.modules.pop("embed", None)
+        import embed
 
-    load = hr.load
-    monkeypatch.setattr(hr, "load", lambda name: data, raising=False)
-    monkeypatch.setattr(embed, "TOGETHER", 16)
-    monkeypatch.setattr(sys, "argv", ["embed.py", "planted", "--out", str(out), *told])
-    embed.main()
-    return load(out)
+        patch.setattr(hr, "load", lambda name: data, raising=False)
+        patch.setattr(embed, "TOGETHER", 16)
+        patch.setattr(sys, "argv", ["embed.py", "planted", "--out", str(out), *told])
+        embed.main()
+    return hr.load(out)
 
 
 def titled(data, titles, template):

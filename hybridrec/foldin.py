@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hybridrec.data.batches import Histories, Query
+from hybridrec.precision import full_precision
 
 AT_ONCE = 1 << 22  # numbers in the largest array of a batch of rows
 
@@ -44,6 +45,10 @@ def row_vectors(chosen: Histories, vectors: Tensor, unseen: float, ridge: Tensor
 
     Shapes: ``chosen`` B rows of positions in ``vectors`` (M, D); ``ridge`` (B,).
     """
+    return full_precision(_row_vectors, vectors, chosen, unseen, ridge)
+
+
+def _row_vectors(vectors: Tensor, chosen: Histories, unseen: float, ridge: Tensor) -> Tensor:
     value, basis = torch.linalg.eigh(vectors.T @ vectors)
     padded = torch.cat([vectors @ basis, vectors.new_zeros(1, vectors.shape[1])])
     # An eigenvalue of 0 may come out slightly negative.

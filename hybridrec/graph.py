@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hybridrec.precision import full_precision
+
 
 class _Product(torch.autograd.Function):
     """``A x`` for symmetric A in CSR: the gradient is ``A g``, so that no transpose is ever built.
@@ -18,13 +20,11 @@ class _Product(torch.autograd.Function):
     """
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(ctx: Any, crow: Tensor, col: Tensor, value: Tensor, x: Tensor) -> Tensor:
         ctx.csr = crow, col, value
         return _multiply(crow, col, value, x)
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cuda")
     def backward(ctx: Any, grad: Tensor) -> tuple[None, None, None, Tensor]:
         crow, col, value = ctx.csr
         return None, None, None, _multiply(crow, col, value, grad.contiguous())
@@ -34,14 +34,12 @@ class _Weighted(torch.autograd.Function):
     """``sum_j w_ij x_j`` for weights that are learned: gradients to the weights as well as to x."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(ctx: Any, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
         ctx.graph = graph
         ctx.save_for_backward(weight, x)
         return _multiply(graph.crow, graph.col, weight, x)
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cuda")
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         graph, (weight, x), grad = ctx.graph, ctx.saved_tensors, grad.contiguous()
         for_weight = _dot(graph, grad, x) if ctx.needs_input_grad[1] else None
@@ -53,14 +51,12 @@ class _Dot(torch.autograd.Function):
     """``<x_i, y_j>`` of every entry (i, j); its gradients are weighted sums over the same entries."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(ctx: Any, graph: Graph, x: Tensor, y: Tensor) -> Tensor:
         ctx.graph = graph
         ctx.save_for_backward(x, y)
         return _dot(graph, x, y)
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cuda")
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         graph, (x, y), grad = ctx.graph, ctx.saved_tensors, grad.contiguous()
         for_x = _multiply(graph.crow, graph.col, grad, y) if ctx.needs_input_grad[1] else None
@@ -70,7 +66,7 @@ class _Dot(torch.autograd.Function):
 
 def _dot(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        warnings.filterwarnings("ignore", "Sparse (CSR tensor support is in beta|invariant checks are implicitly disabled)")
         where = torch.sparse_csr_tensor(
             graph.crow, graph.col, x.new_zeros(len(graph.col)), (graph.nodes, graph.nodes), check_invariants=False
         )
@@ -205,15 +201,15 @@ class Graph(nn.Module):
 
     def propagate(self, x: Tensor) -> Tensor:
         """``A x`` for node embeddings ``x`` (N, D): (N, D)."""
-        return _Product.apply(self.crow, self.col, self.value, x.float())
+        return full_precision(_Product.apply, self.crow, self.col, self.value, x.float())
 
     def aggregate(self, x: Tensor, weight: Tensor) -> Tensor:
         """``sum_j weight_ij x_j`` with a ``weight`` (2E,) of one's own for every entry, gradients to both: (N, D) -> (N, D)."""
-        return _Weighted.apply(self, weight, x.contiguous())
+        return full_precision(lambda w, x: _Weighted.apply(self, w, x), weight, x.contiguous())
 
     def dot(self, x: Tensor, y: Tensor) -> Tensor:
         """``<x_i, y_j>`` of every entry (i, j), for node embeddings (N, D) each: (2E,), with gradients to both."""
-        return _Dot.apply(self, x.contiguous(), y.contiguous())
+        return full_precision(lambda x, y: _Dot.apply(self, x, y), x.contiguous(), y.contiguous())
 
     def softmax(self, logits: Tensor) -> Tensor:
         """``logits`` (2E,) as weights that sum to 1 over the entries of each row: (2E,)."""

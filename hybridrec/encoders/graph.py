@@ -86,5 +86,5 @@ class Attention(nn.Module):
         for q, k in zip(*((x @ w).chunk(self.heads, 1) for w in (self.query, self.key)), strict=True):
             # exp is safe within +-10, and the node itself joins without an entry of its own.
             near = graph.dot(q, k).clamp(-10, 10).exp()  # (2E,)
-            own = (q * k).sum(1).clamp(-10, 10).exp()  # (N,)
+            own = (q * k).float().sum(1).clamp(-10, 10).exp()  # (N,)
             yield near, own, own + own.new_zeros(len(own)).index_add(0, graph.row, near)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hybridrec.precision import full_precision
+
 # Scores held at once: what a CPU keeps in its cache, and enough to keep a GPU busy.
 SCORES_CPU, SCORES_GPU, LEAST_ROWS = 1 << 18, 1 << 26, 32
 
@@ -65,10 +67,8 @@ def log_sum_exp(anchor: Tensor, candidates: Tensor) -> Tensor:
 
     Shapes: ``anchor`` (B, D), ``candidates`` (M, D) -> (B,), with exact gradients to both.
     """
-    # Autocast of whatever device would make half-precision scores of it.
-    with torch.autocast(anchor.device.type, enabled=False):
-        exact = torch.promote_types(torch.promote_types(anchor.dtype, candidates.dtype), torch.float32)
-        return _LogSumExp.apply(anchor.to(exact), candidates.to(exact))
+    exact = torch.promote_types(torch.promote_types(anchor.dtype, candidates.dtype), torch.float32)
+    return full_precision(_LogSumExp.apply, anchor.to(exact), candidates.to(exact))
 
 
 def info_nce(pairs: tuple[Any, ...], temperature: float) -> Tensor:

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hybridrec.precision import full_precision
+
 
 def catalogue_squared_error(
     h: Tensor, weight: Tensor, offset: Tensor, item: Tensor, value: Tensor, gram: Tensor | None = None
@@ -22,12 +24,11 @@ def catalogue_squared_error(
     Shapes: ``h`` (B, D), ``weight`` V (I, D), rows as ``offset`` (B + 1,), ``item`` (n,) and ``value`` (n,);
     ``gram`` (D, D) is ``V'V`` if the caller has it. Returns (B,).
     """
-    return _SquaredError.apply(h, weight, offset, item, value, gram)
+    return full_precision(_SquaredError.apply, h, weight, offset, item, value, gram)
 
 
 class _SquaredError(torch.autograd.Function):
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(
         ctx: Any, h: Tensor, weight: Tensor, offset: Tensor, item: Tensor, value: Tensor, gram: Tensor | None
     ) -> Tensor:
@@ -41,8 +42,7 @@ class _SquaredError(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    @torch.amp.custom_bwd(device_type="cuda")
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         h, weight, offset, item, value, residual = ctx.saved_tensors
         scaled = 2 * grad.unsqueeze(1) * h
         result = weight @ (scaled.T @ h)  # (I, D)

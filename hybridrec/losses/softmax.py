@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hybridrec.precision import full_precision
+
 # Scores held at once: what a CPU keeps in its cache is worth more than long products, and a GPU wants to be busy.
 SCORES_CPU, SCORES_GPU = 1 << 20, 1 << 26
 ROWS = 64  # but at least so many rows at once: each pass reads all of V
@@ -23,7 +25,7 @@ def catalogue_cross_entropy(h: Tensor, items: Tensor, target: Tensor) -> Tensor:
 
     Shapes: ``h`` (B, D), ``items`` V (I, D), ``target`` (B,) int64; returns the mean over rows, a scalar.
     """
-    return _CrossEntropy.apply(h, items, target)
+    return full_precision(_CrossEntropy.apply, h, items, target)
 
 
 def sampled_cross_entropy(h: Tensor, items: Tensor, target: Tensor, drawn: Tensor, catalogue: int) -> Tensor:
@@ -43,7 +45,6 @@ def sampled_cross_entropy(h: Tensor, items: Tensor, target: Tensor, drawn: Tenso
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(ctx: Any, h: Tensor, items: Tensor, target: Tensor) -> Tensor:
         total, dh, dv, wanted = h.new_zeros(()), torch.empty_like(h), torch.zeros_like(items), items[target]
         own = (h * wanted).sum(1)
@@ -63,7 +64,6 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    @torch.amp.custom_bwd(device_type="cuda")
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         dh, dv = ctx.saved_tensors
         return dh * (grad / len(dh)), dv * (grad / len(dh)), None

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hybridrec.bags import bags
+from hybridrec.precision import full_precision
 from hybridrec.shares import normal_rows
 
 ROUNDING = 1e-6  # of the Gram matrix's trace, added to its diagonal: float32 sums may leave it a little below zero
@@ -35,12 +36,11 @@ def noisy_rows(
         dense = normal_rows(weight.new_empty(len(scale), len(weight))) @ weight
         clean = bags(item, weight, offset, value)
         return clean + scale.unsqueeze(1) * dense
-    return _NoisyRows.apply(weight, offset, item, value, scale, gram)
+    return full_precision(_NoisyRows.apply, weight, offset, item, value, scale, gram)
 
 
 class _NoisyRows(torch.autograd.Function):
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(
         ctx: Any, weight: Tensor, offset: Tensor, item: Tensor, value: Tensor, scale: Tensor, gram: Tensor | None
     ) -> Tensor:
@@ -54,8 +54,7 @@ class _NoisyRows(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    @torch.amp.custom_bwd(device_type="cuda")
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, offset, item, value, scale, factor, u = ctx.saved_tensors
         inner = torch.linalg.solve_triangular(factor.T, u.T @ (scale.unsqueeze(1) * grad), upper=True)  # L'^-1 sum u g'
         result = weight @ inner  # (I, D)

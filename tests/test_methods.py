@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, dict] = {
     "NCL": {"clusters": 4, "warmup": 2},
     "AdaGCL": {"weight": 0.01},
     "GFormer": {"anchors": 4, "hold": 2, "keep": 0.6, "share": 0.5, "decay": 1e-2},
+    "EGLN": {"warmup": 2},
     "AutoCF": {"seeds": 3, "hops": 1, "heads": 2, "hold": 2},
     "MultVAE": {"hidden": 32},
     "RecVAE": {"hidden": 32},

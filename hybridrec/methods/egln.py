@@ -32,10 +32,13 @@ class EGLN(nn.Module):
     to the pairs of the batch, where the authors fit the whole matrix.
     contrastive | model-based views | natural pairs | Jensen-Shannon
 
-    ``links`` are proposed for every node; ``structure`` and ``inform`` weigh the fit of the graph and mutual information.
+    ``links`` are proposed for every node after ``warmup`` epochs on the graph as it is, since what vectors that know nothing
+    propose is noise (the authors load a trained encoder); ``structure`` and ``inform`` weigh the fit of the graph and mutual
+    information, ``alpha`` every layer (their mean unless given).
     """
 
     sampler = PairSampler
+    epochs: Tensor
 
     def __init__(
         self,
@@ -45,24 +48,30 @@ class EGLN(nn.Module):
         links: int = 2,
         structure: float = 0.1,
         inform: float = 0.1,
+        warmup: int = 20,
         decay: float = 1e-4,
+        alpha: float | None = None,
     ) -> None:
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
-        self.view, self.encoder = LinkProposal(dim, links), LightGCN(depth)
+        self.view, self.encoder = LinkProposal(dim, links), LightGCN(depth, alpha)
         self.discriminator = Bilinear(2 * dim)
-        self.structure, self.inform, self.decay = structure, inform, decay
+        self.structure, self.inform, self.warmup, self.decay = structure, inform, warmup, decay
+        self.register_buffer("epochs", torch.zeros((), dtype=torch.int64))  # begun
         self._proposed: Proposed | None = None
         self._memo = Memo()
 
     def propose(self) -> Proposed:
-        """The graph with the links that the embeddings of now propose."""
+        """The graph with the links that the embeddings of now propose; none until the warm-up is over."""
+        if int(self.epochs) <= self.warmup:
+            return Proposed(self.graph, torch.ones_like(self.graph.col, dtype=torch.bool))
         free = self.nodes.split(self.nodes())
         return self.view.propose(self.graph, free.user, free.item)
 
     def refresh(self) -> None:
-        """Propose links anew."""
+        """Begin an epoch: propose links anew."""
+        self.epochs += 1
         self._proposed = self.propose()
 
     def enhanced(self, proposed: Proposed) -> WeighedGraph:

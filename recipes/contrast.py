@@ -22,7 +22,7 @@ import hybridrec as hr
 from hybridrec.evaluation import Comparison
 
 RECIPES = Path(__file__).parent
-TUNED = RECIPES / "results/experiments/tuned"
+TUNED = "runs/experiments/tuned"  # what we found: recipes/results/experiments/tuned
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Contrast:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "seeds, one run each"})
     trials: int = field(default=4, metadata={"help": "trials of each method's search"})
     spaces: str = field(default=str(RECIPES / "spaces_general.yaml"), metadata={"help": "YAML file of what to search"})
-    tuned: str = field(default=str(TUNED), metadata={"help": "folder of what was found"})
+    tuned: str = field(default=TUNED, metadata={"help": "folder of what was found"})
     title: str = field(default="Contrast of thinned graphs against ranking alone", metadata={"help": "title of the report"})
     out: str = field(default="runs/contrast", metadata={"help": "folder for the report, passports and cells"})
 

@@ -41,7 +41,7 @@ class Views:
     metrics: list[str] = field(default_factory=lambda: ["recall@20", "ndcg@20"], metadata={"help": "the main one last"})
     trials: int = field(default=4, metadata={"help": "trials of each method's search"})
     spaces: str = field(default=str(RECIPES / "spaces_general.yaml"), metadata={"help": "YAML file of what to search"})
-    tuned: str = field(default=str(TUNED), metadata={"help": "folder of what was found"})
+    tuned: str = field(default=TUNED, metadata={"help": "folder of what was found"})
     out: str = field(default="runs/views", metadata={"help": "folder for table, plot, passports and cells"})
 
 

@@ -37,7 +37,7 @@ EXACT: dict[str, dict[str, Any]] = {
     "DirectAU": {"dim": 8, "depth": 2},
     "BUIR": {"dim": 8, "depth": 2},
     "SimpleX": {"dim": 8},
-    "EGLN": {"dim": 8, "depth": 2},
+    "EGLN": {"dim": 8, "depth": 2, "warmup": 1},
     "RecDCL": {"dim": 8, "depth": 2},
     "MultVAE": {"dim": 8, "hidden": 16},
     "RecVAE": {"dim": 8, "hidden": 16},

@@ -36,6 +36,7 @@ def known_or_folded(query: Query, users: Tensor, items: Tensor) -> Tensor:
     return vectors
 
 
+@full_precision
 def row_vectors(chosen: Histories, vectors: Tensor, unseen: float, ridge: Tensor) -> Tensor:
     """``argmin_w sum_(i in row) (1 - <w, v_i>)^2 + unseen sum_i <w, v_i>^2 + ridge |w|^2`` for each row: (B, D).
 
@@ -45,10 +46,6 @@ def row_vectors(chosen: Histories, vectors: Tensor, unseen: float, ridge: Tensor
 
     Shapes: ``chosen`` B rows of positions in ``vectors`` (M, D); ``ridge`` (B,).
     """
-    return full_precision(_row_vectors, vectors, chosen, unseen, ridge)
-
-
-def _row_vectors(vectors: Tensor, chosen: Histories, unseen: float, ridge: Tensor) -> Tensor:
     value, basis = torch.linalg.eigh(vectors.T @ vectors)
     padded = torch.cat([vectors @ basis, vectors.new_zeros(1, vectors.shape[1])])
     # An eigenvalue of 0 may come out slightly negative.

@@ -199,17 +199,20 @@ class Graph(nn.Module):
         ends = torch.cat([self.crow.new_zeros(1), kept.cumsum(0, dtype=self.crow.dtype)])
         return self._with(ends[self.crow], self.col[kept], number[self.edge[kept]], self.value[kept]).normalise()
 
+    @full_precision
     def propagate(self, x: Tensor) -> Tensor:
         """``A x`` for node embeddings ``x`` (N, D): (N, D)."""
-        return full_precision(_Product.apply, self.crow, self.col, self.value, x.float())
+        return _Product.apply(self.crow, self.col, self.value, x.float())
 
+    @full_precision
     def aggregate(self, x: Tensor, weight: Tensor) -> Tensor:
         """``sum_j weight_ij x_j`` with a ``weight`` (2E,) of one's own for every entry, gradients to both: (N, D) -> (N, D)."""
-        return full_precision(lambda w, x: _Weighted.apply(self, w, x), weight, x.contiguous())
+        return _Weighted.apply(self, weight, x.contiguous())
 
+    @full_precision
     def dot(self, x: Tensor, y: Tensor) -> Tensor:
         """``<x_i, y_j>`` of every entry (i, j), for node embeddings (N, D) each: (2E,), with gradients to both."""
-        return full_precision(lambda x, y: _Dot.apply(self, x, y), x.contiguous(), y.contiguous())
+        return _Dot.apply(self, x.contiguous(), y.contiguous())
 
     def softmax(self, logits: Tensor) -> Tensor:
         """``logits`` (2E,) as weights that sum to 1 over the entries of each row: (2E,)."""

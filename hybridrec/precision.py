@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 HALF = (torch.float16, torch.bfloat16)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def full_precision(function: Callable[..., Tensor], *given: Any) -> Tensor:
-    """``function(*given)`` outside autocast, its half-precision tensors as float32; the first of ``given`` is a tensor."""
-    with torch.autocast(given[0].device.type, enabled=False):
-        return function(*(x.float() if isinstance(x, Tensor) and x.dtype in HALF else x for x in given))
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` outside autocast, the half-precision tensors that it is given as float32. One at least is a tensor."""
+
+    @wraps(function)
+    def exact(*given: P.args, **named: P.kwargs) -> R:
+        device = next(x.device.type for x in (*given, *named.values()) if isinstance(x, Tensor))
+        with torch.autocast(device, enabled=False):
+            return function(*map(_exact, given), **{name: _exact(x) for name, x in named.items()})
+
+    return exact
+
+
+def _exact(x: Any) -> Any:
+    return x.float() if isinstance(x, Tensor) and x.dtype in HALF else x

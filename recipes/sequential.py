@@ -44,7 +44,7 @@ LONG = {"batch_size": 128, "lr": 2e-3, "epochs": 120, "every": 10, "patience": N
 TIED = {"batch_size": 128, "lr": 3e-3, "epochs": 5, "every": 5, "patience": None, "schedule": falling}
 # As shallow as Tikhonovich et al. 2025 (eSASRec, arXiv 2508.06450) build SASRec on Amazon's data; "wide" is how they train it.
 SHALLOW = {"dim": 128, "depth": 1, "heads": 1, "dropout": 0.5}
-SHALLOWLY = {**LONG, "lr": 1e-3, "epochs": 60}
+SHORT = {**LONG, "lr": 1e-3, "epochs": 60}
 WIDE = {**SHALLOW, "dim": 256, "dropout": 0.2}
 CATEGORIES = {"attributes": "s3rec_attributes", "separator": ","}
 GENRES = {"attributes": "genres", "separator": " "}
@@ -60,19 +60,19 @@ ROWS: dict[str, Row] = {
     "SASRec-BCE": Row("SASRec", {"objective": BinaryCrossEntropy(), "dropout": 0.5}, SEQUENCE),
     "SASRec-gBCE": Row("SASRec", {"objective": GeneralisedBCE(), "dropout": 0.5}, SEQUENCE),
     "SASRec-sampled": Row("SASRec", {"objective": SampledSoftmax(), "dropout": 0.5}, LONG),
-    "SASRec-shallow": Row("SASRec", {**SHALLOW, "objective": SampledSoftmax()}, SHALLOWLY),
+    "SASRec-shallow": Row("SASRec", {**SHALLOW, "objective": SampledSoftmax()}, SHORT),
     "SASRec-wide": Row("SASRec", {**WIDE, "objective": SampledSoftmax(256)}, {**SEQUENCE, "epochs": 200, "patience": 5}),
     "SASRec-full": Row("SASRec", {"objective": FullSoftmax(), "dropout": 0.5}, SEQUENCE),
     "ACVAE": Row("ACVAE", {}, {**SEQUENCE, "epochs": 30}),
     "AsarRec": Row("AsarRec", {"dropout": 0.5}, SEQUENCE),
     "BERT4Rec": Row("BERT4Rec", {"dropout": 0.3}, SEQUENCE),
     "CL4SRec": Row("CL4SRec", {"dropout": 0.5}, LONG),
-    "CL4SRec-shallow": Row("CL4SRec", SHALLOW, SHALLOWLY),
+    "CL4SRec-shallow": Row("CL4SRec", SHALLOW, SHORT),
     "DiffuASR": Row("DiffuASR", {"dropout": 0.5, "length": 5}, SEQUENCE),
     "DiffuRec": Row("DiffuRec", {"each": 5}, DIFFUSION),
     "DiffuRec-one-step": Row("DiffuRec", {"each": 5, "asks": 1}, DIFFUSION),
     "DuoRec": Row("DuoRec", {"dropout": 0.5}, LONG),
-    "DuoRec-shallow": Row("DuoRec", SHALLOW, SHALLOWLY),
+    "DuoRec-shallow": Row("DuoRec", SHALLOW, SHORT),
     "ICLRec": Row("ICLRec", {"dropout": 0.5}, CONTRASTED),
     "MAERec": Row("MAERec", {"dropout": 0.5, "edges": 512, "negatives": 8}, SEQUENCE),
     "MFGAN": Row("MFGAN", {**FACTORS, "columns": ["categories"]}, PLAYERS),

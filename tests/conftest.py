@@ -48,6 +48,17 @@ def worded(data: Dataset) -> Dataset:
     return replace(data, features={"item": {"text": Feature(values, torch.ones(len(values), dtype=torch.bool))}})
 
 
+@pytest.fixture
+def half():
+    """An Accelerator that trains under autocast to bfloat16, on a GPU where there is one."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="bf16")
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @pytest.fixture(name="planted")
 def _planted() -> Dataset:
     return planted()

@@ -196,19 +196,11 @@ def test_saved_and_loaded_it_scores_the_same_to_the_bit(trained, data, tmp_path)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_it_trains_under_autocast_to_bfloat16(name, data):
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
+def test_it_trains_under_autocast_to_bfloat16(name, data, half):
     method = small(name, data)
     if hasattr(method, "solve"):
         pytest.skip("a closed form is not trained")
-    AcceleratorState._reset_state(reset_partial_state=True)
-    try:
-        half = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="bf16")
-        record = fit(method, data, accelerator=half, epochs=2, every=2, batch_size=256, progress=False)
-    finally:
-        AcceleratorState._reset_state(reset_partial_state=True)
+    record = fit(method, data, accelerator=half, epochs=2, every=2, batch_size=256, progress=False)
     assert all(math.isfinite(value) for line in record.history for value in line.values())
     assert {p.dtype for p in method.parameters()} == {torch.float32}
 

@@ -180,25 +180,10 @@ def test_rows_are_a_whole_epoch_too(planted):
     assert record.history[0]["entries"] == pytest.approx(len(planted.train) / 60)
 
 
-def test_mixed_precision_trains_and_leaves_the_method_as_it_was(planted):
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
+def test_mixed_precision_trains_and_leaves_the_method_as_it_was(planted, half):
     torch.manual_seed(0)
     method = LightGCN(planted, dim=8)
-    try:
-        record = fit(
-            method,
-            planted,
-            epochs=3,
-            batch_size=128,
-            lr=0.02,
-            accelerator=Accelerator(cpu=True, mixed_precision="bf16"),
-            progress=False,
-        )
-    finally:
-        AcceleratorState._reset_state(reset_partial_state=True)
+    record = fit(method, planted, epochs=3, batch_size=128, lr=0.02, accelerator=half, progress=False)
     assert record.history[-1]["rank"] < record.history[0]["rank"]
     assert method.nodes.weight.dtype == torch.float32
     assert method.catalogue().dtype == torch.float32  # no autocast is left on the method

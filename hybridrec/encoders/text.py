@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from hybridrec.data.text import Texts
 from hybridrec.encoders.base import DEFAULT, EncoderError, load_base
 from hybridrec.errors import ArgumentError, ArtifactError
+from hybridrec.precision import full_precision
 from hybridrec.saving import build, configured, describe, load_state, make_folder, read_json, read_weights, state
 
 CONFIG, ADAPTER, PROJECTION = "config.json", "adapter", "projection.safetensors"
@@ -152,12 +153,11 @@ class TextEncoder(nn.Module):
         sentences = self.sentences(texts)
         return self.place(sentences, self.frozen(texts) if self.averaged and not self.training else None)
 
+    @full_precision  # in half precision a projection would lose what tells like items apart
     def place(self, sentences: Tensor, frozen: Tensor | None) -> Tensor:
         """Vectors (B, D) of texts known as ``sentences`` and, where they are to be averaged, as ``frozen``, (B, width) each."""
-        # In half precision a projection would lose what tells like items apart.
-        with torch.autocast(sentences.device.type, enabled=False):
-            tuned = self.projection(sentences.float())
-            return tuned if frozen is None else torch.lerp(self.first(frozen.float()), tuned, self.mix)
+        tuned = self.projection(sentences)
+        return tuned if frozen is None else torch.lerp(self.first(frozen), tuned, self.mix)
 
     @property
     def averaged(self) -> bool:

@@ -62,13 +62,14 @@ class _LogSumExp(torch.autograd.Function):
         return to_anchor, to_candidates
 
 
+@full_precision
 def log_sum_exp(anchor: Tensor, candidates: Tensor) -> Tensor:
     """``log sum_j exp <a_b, c_j>`` of every row, exact, without ever holding the scores of more than a few rows.
 
     Shapes: ``anchor`` (B, D), ``candidates`` (M, D) -> (B,), with exact gradients to both.
     """
-    exact = torch.promote_types(torch.promote_types(anchor.dtype, candidates.dtype), torch.float32)
-    return full_precision(_LogSumExp.apply, anchor.to(exact), candidates.to(exact))
+    both = torch.promote_types(anchor.dtype, candidates.dtype)
+    return _LogSumExp.apply(anchor.to(both), candidates.to(both))
 
 
 def info_nce(pairs: tuple[Any, ...], temperature: float) -> Tensor:

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from hybridrec.precision import full_precision
 
 
+@full_precision
 def catalogue_squared_error(
     h: Tensor, weight: Tensor, offset: Tensor, item: Tensor, value: Tensor, gram: Tensor | None = None
 ) -> Tensor:
@@ -24,7 +25,7 @@ def catalogue_squared_error(
     Shapes: ``h`` (B, D), ``weight`` V (I, D), rows as ``offset`` (B + 1,), ``item`` (n,) and ``value`` (n,);
     ``gram`` (D, D) is ``V'V`` if the caller has it. Returns (B,).
     """
-    return full_precision(_SquaredError.apply, h, weight, offset, item, value, gram)
+    return _SquaredError.apply(h, weight, offset, item, value, gram)
 
 
 class _SquaredError(torch.autograd.Function):

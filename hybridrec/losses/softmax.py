@@ -16,6 +16,7 @@ SCORES_CPU, SCORES_GPU = 1 << 20, 1 << 26
 ROWS = 64  # but at least so many rows at once: each pass reads all of V
 
 
+@full_precision
 def catalogue_cross_entropy(h: Tensor, items: Tensor, target: Tensor) -> Tensor:
     """``-log softmax(h V')_target`` of each row over all I items, never holding (B, I).
 
@@ -25,7 +26,7 @@ def catalogue_cross_entropy(h: Tensor, items: Tensor, target: Tensor) -> Tensor:
 
     Shapes: ``h`` (B, D), ``items`` V (I, D), ``target`` (B,) int64; returns the mean over rows, a scalar.
     """
-    return full_precision(_CrossEntropy.apply, h, items, target)
+    return _CrossEntropy.apply(h, items, target)
 
 
 def sampled_cross_entropy(h: Tensor, items: Tensor, target: Tensor, drawn: Tensor, catalogue: int) -> Tensor:

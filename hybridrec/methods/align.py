@@ -18,6 +18,7 @@ from hybridrec.losses.contrastive import info_nce
 from hybridrec.losses.reconstruction import scaled_cosine_error
 from hybridrec.memo import Memo
 from hybridrec.pairs.natural import gather, paired
+from hybridrec.precision import full_precision
 from hybridrec.saving import configured
 from hybridrec.shares import of_rows
 
@@ -247,6 +248,7 @@ class Align(nn.Module):
             self.texts = type(self.texts)(*(x.to(self.items.device) for x in self.texts))
         return self.texts.take(rows.to(self.items.device))
 
+    @full_precision
     def _choose(self, users: Tensor, item: Tensor, z: Tensor, links: Histories) -> Tensor:
         """-log of the share that a chosen text has among the texts ``z`` (B, D), over the links of ``item``.
 
@@ -254,8 +256,7 @@ class Align(nn.Module):
         """
         chosen = links.take(item.to(links.item.device))
         user, row = chosen.item.to(z.device).unique(return_inverse=True)
-        with torch.autocast(z.device.type, enabled=False):
-            share = (self.log_scale.exp() * users[user] @ z.float().T).log_softmax(1)  # (users, B)
+        share = (self.log_scale.exp() * users[user] @ z.T).log_softmax(1)  # (users, B)
         weight = torch.bincount(row, minlength=len(user)).float().rsqrt()[row]
         return -(weight * share[row, chosen.rows.to(z.device)]).sum() / weight.sum().clamp(min=1)
 

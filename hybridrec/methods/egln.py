@@ -21,6 +21,7 @@ from hybridrec.views.model import LinkProposal, Proposed, WeighedGraph
 
 if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
+    from hybridrec.graph import Graph
 
 
 @configured
@@ -62,10 +63,10 @@ class EGLN(nn.Module):
         self._proposed: Proposed | None = None
         self._memo = Memo()
 
-    def propose(self) -> Proposed:
-        """The graph with the links that the embeddings of now propose; none until the warm-up is over."""
+    def propose(self) -> Proposed | None:
+        """The graph with the links that the embeddings of now propose; None until the warm-up is over."""
         if int(self.epochs) <= self.warmup:
-            return Proposed(self.graph, torch.ones_like(self.graph.col, dtype=torch.bool))
+            return None
         free = self.nodes.split(self.nodes())
         return self.view.propose(self.graph, free.user, free.item)
 
@@ -74,8 +75,10 @@ class EGLN(nn.Module):
         self.epochs += 1
         self._proposed = self.propose()
 
-    def enhanced(self, proposed: Proposed) -> WeighedGraph:
-        """The proposed graph, its links weighed by the embeddings of now."""
+    def enhanced(self, proposed: Proposed | None) -> Graph | WeighedGraph:
+        """The proposed graph, its links weighed by the embeddings of now; the graph as it is where none is proposed."""
+        if proposed is None:
+            return self.graph
         free = self.nodes.split(self.nodes())
         return self.view.weigh(proposed, free.user, free.item)
 

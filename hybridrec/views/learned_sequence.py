@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridrec.data.batches import Histories
+from hybridrec.precision import full_precision
 
 LARGEST = 40.0  # of an exponent: its square, which gradients hold, is still a float32
 
@@ -85,15 +86,13 @@ class Transitions(nn.Module):
         open_to = torch.cat([real, real.new_ones(len(real), further)], 1)
         return odds.masked_fill(~(real.unsqueeze(2) & open_to.unsqueeze(1)), -torch.inf)
 
+    @full_precision  # in half precision bounds would not hold
     def draw(self, odds: Tensor, random: torch.Generator | None = None) -> Tensor:
         """A hard matrix for every row's odds (R, T, S), with gradient."""
-        odds = odds.to(torch.promote_types(odds.dtype, torch.float32))
         shape = (*odds.shape[:-1], odds.shape[-1] + 1)
         u = torch.rand(shape, generator=random, device=odds.device, dtype=odds.dtype)
         gumbel = -(-u.clamp(1e-10, 1 - 1e-7).log()).log()
-        # Autocast of whatever device would make half-precision sums of it, and bounds would not hold.
-        with torch.autocast(odds.device.type, enabled=False):
-            return hardened(semi_sinkhorn(odds + gumbel[..., 1:] - gumbel[..., :1], self.temperature, self.rounds))
+        return hardened(semi_sinkhorn(odds + gumbel[..., 1:] - gumbel[..., :1], self.temperature, self.rounds))
 
 
 def drawn_items(history: Histories, rows: int, count: int, random: torch.Generator | None = None) -> Tensor:

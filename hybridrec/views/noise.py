@@ -15,6 +15,7 @@ from hybridrec.shares import normal_rows
 ROUNDING = 1e-6  # of the Gram matrix's trace, added to its diagonal: float32 sums may leave it a little below zero
 
 
+@full_precision
 def noisy_rows(
     weight: Tensor, offset: Tensor, item: Tensor, value: Tensor, scale: Tensor, gram: Tensor | None = None
 ) -> Tensor:
@@ -36,7 +37,7 @@ def noisy_rows(
         dense = normal_rows(weight.new_empty(len(scale), len(weight))) @ weight
         clean = bags(item, weight, offset, value)
         return clean + scale.unsqueeze(1) * dense
-    return full_precision(_NoisyRows.apply, weight, offset, item, value, scale, gram)
+    return _NoisyRows.apply(weight, offset, item, value, scale, gram)
 
 
 class _NoisyRows(torch.autograd.Function):

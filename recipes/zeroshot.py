@@ -3,9 +3,11 @@
     python recipes/zeroshot.py --targets TARGET ... --sources SOURCE ...
 
 All are folders with `features_text.npy` and `features_words.npy`; a target has its own split. On every source a Hybrid is
-trained, half of the items known by their text alone in each batch; or a source is a Hybrid saved before. Beside popularity, the
-nearest items by frozen text, their sums with `--shares` of the zero-shot scores, and the same Hybrid trained on the target
-alone. A share is to be chosen on the valid rows of another target, and then given alone: `--part valid`, `--own_epochs 0`.
+trained, half of the items known by their text alone in each batch; or a source is a Hybrid saved before. Beside popularity,
+frozen text, its sums with `--shares` of the zero-shot scores, and the same Hybrid trained on the target alone. Vectors are read
+in two ways: one vector a user, or by what of the history is nearest (`HistoryKernel`), as the sums read frozen text. A share is
+to be chosen on the valid rows of another target, and then given alone: `--part valid`, `--own_epochs 0`. The sum with the first
+share is what is compared.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from schedules import falling, to_the_end
 from sums import Sum
 
 import hybridrec as hr
-from hybridrec.baselines.content import HistoryMean
+from hybridrec.baselines.content import HistoryKernel, HistoryMean
 from hybridrec.data.split import LeaveOneOut
 from hybridrec.evaluation import Result
 from hybridrec.saving import CONFIG, load_method, save_method
@@ -41,8 +43,9 @@ class ZeroShot:
         default=8, metadata={"help": "passes over the users of a target, at most; the best on valid is kept; 0: not trained"}
     )
     shares: list[float] = field(
-        default_factory=lambda: [1.0], metadata={"help": "weights of the zero-shot scores beside 1 of the nearest items"}
+        default_factory=lambda: [1.0], metadata={"help": "weights of the zero-shot scores beside 1 of frozen text"}
     )
+    temperature: float = field(default=0.1, metadata={"help": "how far the nearest of a history counts above the rest"})
     out: str = field(default="runs/zeroshot", metadata={"help": "folder for the Hybrids trained on sources"})
     report: str = field(default="", metadata={"help": "folder for a JSON file a target"})
 
@@ -50,6 +53,8 @@ class ZeroShot:
 def main() -> None:
     """Train on every source, judge every target."""
     args = parse(ZeroShot, __doc__)
+    if not args.shares:
+        raise ConfigError("give at least one of --shares")
     if not args.sources:
         raise ConfigError("name at least one of --sources: a data set, or a folder with a Hybrid that was saved")
     known = {Path(source).name: trained(args, source) for source in args.sources}
@@ -77,15 +82,16 @@ def judge(args: ZeroShot, data: hr.Dataset, known: dict[str, hr.Hybrid]) -> tupl
     """Every row of a target, and the name of the one that is compared with the others."""
     popular, near = hr.Popularity(data), HistoryMean(data, data.features[data.target]["text"].values)
     hr.fit(popular, data)
-    rows = {"popularity": hr.evaluate(popular, data, args.part), "frozen text kNN": hr.evaluate(near, data, args.part)}
+    nearest = HistoryKernel(near.items, args.temperature)
+    asks = {"popularity": popular, "frozen text kNN": near, "frozen text, nearest": nearest}
     there = {name: method.transfer(data) for name, method in known.items()}
-    for name, method in there.items():
-        rows[f"zero-shot from {name}"] = hr.evaluate(method, data, args.part)
-    judged = f"zero-shot from {'+'.join(there)}"
-    both = Sum([*there.values()])
-    rows[judged] = hr.evaluate(both, data, args.part)
-    for share in args.shares:
-        rows[f"frozen text kNN + {share:g} of it"] = hr.evaluate(Sum([near, both], [1.0, share]), data, args.part)
+    asks |= {f"zero-shot from {name}": method for name, method in there.items()}
+    every, both = f"zero-shot from {'+'.join(there)}", Sum([*there.values()])
+    asks[every] = both
+    asks[f"{every}, nearest"] = Sum([HistoryKernel(m.catalogue().detach(), args.temperature) for m in there.values()])
+    sums = {f"frozen text, nearest + {share:g} of it": Sum([nearest, both], [1.0, share]) for share in args.shares}
+    judged = next(iter(sums))
+    rows = {name: hr.evaluate(method, data, args.part) for name, method in (asks | sums).items()}
     if not args.own_epochs:
         return rows, judged
     torch.manual_seed(args.seed)

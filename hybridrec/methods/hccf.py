@@ -34,8 +34,10 @@ class HCCF(nn.Module):
     paper's: no mixing between hyperedges, the local side of the contrast takes no gradient, layers are added up.
     contrastive | model-based views | natural pairs | InfoNCE
 
-    ``hyperedges`` is H, ``keep`` the share of edges and incidences kept while training, ``slope`` that of LeakyReLU,
-    ``scale`` that of incidences (``mult`` in the authors' code), ``weight`` lambda_1, ``decay`` lambda_2 over all parameters.
+    ``hyperedges`` is H, None for that code's variant for sparse data: the embeddings are the incidences, none of which is
+    dropped, and the contrast begins and ends a layer earlier, with the free embeddings against themselves, pushed apart.
+    ``keep`` is the share of edges and incidences kept while training, ``slope`` that of LeakyReLU (the code has none: 1),
+    ``scale`` that of incidences (``mult`` in the code), ``weight`` lambda_1, ``decay`` lambda_2 over all parameters.
     """
 
     sampler = PairSampler
@@ -45,7 +47,7 @@ class HCCF(nn.Module):
         data: Dataset,
         dim: int = 32,
         depth: int = 2,
-        hyperedges: int = 128,
+        hyperedges: int | None = 128,
         keep: float = 0.5,
         slope: float = 0.5,
         temperature: float = 0.1,
@@ -58,7 +60,7 @@ class HCCF(nn.Module):
         self.nodes = NodeTable(data.sides, dim)
         self.users, self.items = (LearnedHypergraph(dim, hyperedges, scale) for _ in range(2))
         self.encoder = Hypergraph(slope)
-        self.thin, self.drop = EdgeDrop(keep), Dropout(1 - keep)
+        self.thin, self.drop = EdgeDrop(keep), Dropout(0.0 if hyperedges is None else 1 - keep)
         self.depth, self.temperature, self.weight, self.decay = depth, temperature, weight, decay
         self._memo = Memo()
 
@@ -83,9 +85,11 @@ class HCCF(nn.Module):
     def forward(self, batch: Pairs) -> dict[str, Tensor]:
         """Terms ``rank``, ``contrast`` and ``decay`` of a batch of pairs."""
         total, local, wide = self.layers(self.thin, self.drop)
-        main = self.nodes.split(total)
+        main, free = self.nodes.split(total), self.nodes()
         rank = bpr(main.user[batch.user], main.item[batch.positive], main.item[batch.negative])
         contrast = rank.new_zeros(())
+        if self.users.weight is None:
+            local, wide = [free, *local][: self.depth], [free, *wide][: self.depth]
         for one, two in zip(local, wide, strict=True):
             near, far = self.nodes.split(one.detach()), self.nodes.split(two)
             contrast = contrast + info_nce(against_all(near.user, far.user, batch.user), self.temperature)

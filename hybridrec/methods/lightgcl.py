@@ -12,10 +12,10 @@ from hybridrec.data.batches import Pairs, PairSampler, Query
 from hybridrec.encoders.graph import LightGCN
 from hybridrec.encoders.table import NodeTable
 from hybridrec.foldin import known_or_folded
-from hybridrec.losses.contrastive import info_nce
+from hybridrec.losses.contrastive import info_nce, repulsion
 from hybridrec.losses.ranking import bpr, squared_length
 from hybridrec.memo import Memo
-from hybridrec.pairs.natural import against_all
+from hybridrec.pairs.natural import Contrast, against_all
 from hybridrec.saving import configured
 from hybridrec.views.model import SVDGraph
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class LightGCL(nn.Module):
     """The graph agrees on every node with its few largest singular components.
 
-    Cai et al. 2023, LightGCL, arXiv 2302.08191, eqs. 2 to 8, with cosines in the contrast as the paper has them (the
-    authors' code takes dot products clamped to [-5, 5]) and layers added up.
+    Cai et al. 2023, LightGCL, arXiv 2302.08191, eqs. 2 to 8, with layers added up. The contrast is over cosines, as the paper
+    has it; with ``clamp`` over products, as the authors' code does, those of positives clamped to [-clamp, clamp] (5 there).
     contrastive | model-based views | natural pairs | InfoNCE
 
     ``rank`` is q, ``weight`` lambda_1, ``decay`` lambda_2 over all parameters.
@@ -45,13 +45,14 @@ class LightGCL(nn.Module):
         temperature: float = 0.2,
         weight: float = 0.2,
         decay: float = 1e-7,
+        clamp: float | None = None,
     ) -> None:
         super().__init__()
         self.graph = data.graph()
         self.global_graph = SVDGraph(self.graph, data.sides["user"], rank)
         self.nodes = NodeTable(data.sides, dim)
         self.encoder = LightGCN(depth)
-        self.temperature, self.weight, self.decay = temperature, weight, decay
+        self.temperature, self.weight, self.decay, self.clamp = temperature, weight, decay, clamp
         self._memo = Memo()
 
     def embed(self) -> SimpleNamespace:
@@ -69,10 +70,18 @@ class LightGCL(nn.Module):
         """Terms ``rank``, ``contrast`` and ``decay`` of a batch of pairs."""
         main, seen = self.views()
         rank = bpr(main.user[batch.user], main.item[batch.positive], main.item[batch.negative])
-        users = info_nce(against_all(seen.user, main.user, batch.user), self.temperature)
-        items = info_nce(against_all(seen.item, main.item, batch.positive), self.temperature)
+        users = self.contrast(against_all(seen.user, main.user, batch.user))
+        items = self.contrast(against_all(seen.item, main.item, batch.positive))
         decay = squared_length(*self.parameters())
         return {"rank": rank, "contrast": self.weight * (users + items), "decay": self.decay * decay}
+
+    def contrast(self, pairs: Contrast) -> Tensor:
+        """How far the views of nodes are from agreeing, by cosines or by products: a scalar."""
+        if self.clamp is None:
+            return info_nce(pairs, self.temperature)
+        pairs = pairs._replace(anchor=pairs.anchor / self.temperature)
+        agreed = (pairs.anchor * pairs.candidates[pairs.target]).sum(1).clamp(-self.clamp, self.clamp)
+        return repulsion(pairs) - agreed.sum() / pairs.over
 
     def evidence(self, batch: Pairs) -> dict[str, Any]:
         """What ``diagnostics`` looks at: every item and its view."""

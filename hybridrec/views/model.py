@@ -50,18 +50,22 @@ class SVDGraph(nn.Module):
 class LearnedHypergraph(nn.Module):
     """Hyperedges learned as vectors: node v belongs to hyperedge h by ``scale <x_v, w_h>``.
 
-    HCCF, Xia et al. 2022, arXiv 2204.12200, eq. 5. ``weight`` (D, H); embeddings (N, D) -> incidence (N, H). Messages through
-    a hyperedge are sums over all nodes: ``scale``, ``mult`` in the authors' code, keeps them in bounds where nodes are many.
+    HCCF, Xia et al. 2022, arXiv 2204.12200, eq. 5. ``weight`` (D, H); embeddings (N, D) -> incidence (N, H). With
+    ``hyperedges=None`` every direction of the embeddings is one, and nothing else is learned: the authors' code for sparse
+    data. Messages through a hyperedge are sums over all nodes: ``scale``, ``mult`` there, keeps them in bounds where nodes
+    are many.
     """
 
-    def __init__(self, dim: int, hyperedges: int = 128, scale: float = 1.0) -> None:
+    def __init__(self, dim: int, hyperedges: int | None = 128, scale: float = 1.0) -> None:
         super().__init__()
         self.scale = scale
-        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(dim, hyperedges)))
+        self.weight = None
+        if hyperedges is not None:
+            self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(dim, hyperedges)))
 
     def forward(self, x: Tensor) -> Tensor:
         """The incidence of every node: (N, H)."""
-        return x @ (self.weight * self.scale)
+        return x * self.scale if self.weight is None else x @ (self.weight * self.scale)
 
 
 class MomentumTwin(nn.Module):

@@ -133,6 +133,23 @@ def test_hccf_equals_its_dense_formula(data):
     torch.testing.assert_close(ours, its, rtol=1e-4, atol=1e-6)
 
 
+def test_hccf_for_sparse_data_equals_its_dense_formula(data):
+    torch.manual_seed(0)
+    method = HCCF(data, dim=D, depth=2, hyperedges=None, keep=1.0, slope=1.0, scale=0.5, temperature=0.3, weight=0.5)
+    a, x = normalised(adjacency(method.graph)), method.nodes()
+    spread = torch.block_diag(x[:U] @ x[:U].T, x[U:] @ x[U:].T) / 4  # the embeddings, halved, are the incidences
+    one = a @ x + spread @ x
+    two = a @ one + spread @ one
+    terms = method(BATCH)
+    torch.testing.assert_close(terms["rank"], rank(x + one + two))
+    wanted = 0.5 * (sides(x.detach(), x, 0.3, every=True) + sides((a @ x).detach(), spread @ x, 0.3, every=True))
+    torch.testing.assert_close(terms["contrast"], wanted)
+    (ours,) = torch.autograd.grad(terms["contrast"], method.nodes.weight)
+    (its,) = torch.autograd.grad(wanted, method.nodes.weight)
+    torch.testing.assert_close(ours, its, rtol=1e-4, atol=1e-6)
+    assert {name for name, _ in method.named_parameters()} == {"nodes.weight"}
+
+
 def test_autocf_equals_its_dense_formula(data):
     torch.manual_seed(0)
     method = AutoCF(data, dim=D, depth=2, heads=2, weight=0.7, decay=0.1, hold=10)
@@ -202,6 +219,20 @@ def test_lightgcl_equals_its_dense_formula(data):
     torch.testing.assert_close(terms["rank"], rank(main))
     wanted = 0.5 * sides(x + g @ x + g @ (a @ x), main, 0.3, every=True)
     torch.testing.assert_close(terms["contrast"], wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_lightgcl_by_products_equals_the_dense_formula_of_its_code(data):
+    torch.manual_seed(0)
+    method = LightGCL(data, dim=D, depth=2, rank=2, temperature=0.3, weight=0.5, clamp=2.0)
+    main, seen = (torch.cat([view.user, view.item]) for view in method.views())
+    wanted, beyond = torch.zeros(()), 0
+    for nodes, those in ((BATCH.user.unique(), slice(0, U)), (U + BATCH.positive.unique(), slice(U, None))):
+        agreed = (seen[nodes] * main[nodes]).sum(1) / 0.3
+        beyond += int((agreed.abs() > 2).sum())
+        spread = (seen[nodes] @ main[those].T / 0.3).exp().sum(1).log()
+        wanted = wanted + 0.5 * (spread - agreed.clamp(-2, 2)).mean()
+    assert 0 < beyond < len(BATCH.user.unique()) + len(BATCH.positive.unique())
+    torch.testing.assert_close(method(BATCH)["contrast"], wanted)
 
 
 def test_adagcl_equals_its_dense_formula(data):

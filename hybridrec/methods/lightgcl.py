@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class LightGCL(nn.Module):
     """The graph agrees on every node with its few largest singular components.
 
-    Cai et al. 2023, LightGCL, arXiv 2302.08191, eqs. 2 to 8, with layers added up. The contrast is over cosines, as the paper
-    has it; with ``clamp`` over products, as the authors' code does, those of positives clamped to [-clamp, clamp] (5 there).
+    Cai et al. 2023, LightGCL, arXiv 2302.08191, eqs. 2 to 8, with layers added up. The contrast is over products, those of
+    positives clamped to [-clamp, clamp], as in the authors' code; over cosines, as the paper has it, with ``clamp=None``.
     contrastive | model-based views | natural pairs | InfoNCE
 
     ``rank`` is q, ``weight`` lambda_1, ``decay`` lambda_2 over all parameters.
@@ -45,7 +45,7 @@ class LightGCL(nn.Module):
         temperature: float = 0.2,
         weight: float = 0.2,
         decay: float = 1e-7,
-        clamp: float | None = None,
+        clamp: float | None = 5.0,
     ) -> None:
         super().__init__()
         self.graph = data.graph()

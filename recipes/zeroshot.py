@@ -53,8 +53,6 @@ class ZeroShot:
 def main() -> None:
     """Train on every source, judge every target."""
     args = parse(ZeroShot, __doc__)
-    if not args.shares:
-        raise ConfigError("give at least one of --shares")
     if not args.sources:
         raise ConfigError("name at least one of --sources: a data set, or a folder with a Hybrid that was saved")
     known = {Path(source).name: trained(args, source) for source in args.sources}

@@ -60,7 +60,8 @@ class HCCF(nn.Module):
         self.nodes = NodeTable(data.sides, dim)
         self.users, self.items = (LearnedHypergraph(dim, hyperedges, scale) for _ in range(2))
         self.encoder = Hypergraph(slope)
-        self.thin, self.drop = EdgeDrop(keep), Dropout(0.0 if hyperedges is None else 1 - keep)
+        self.sparse = hyperedges is None
+        self.thin, self.drop = EdgeDrop(keep), Dropout(0.0 if self.sparse else 1 - keep)
         self.depth, self.temperature, self.weight, self.decay = depth, temperature, weight, decay
         self._memo = Memo()
 
@@ -88,7 +89,7 @@ class HCCF(nn.Module):
         main, free = self.nodes.split(total), self.nodes()
         rank = bpr(main.user[batch.user], main.item[batch.positive], main.item[batch.negative])
         contrast = rank.new_zeros(())
-        if self.users.weight is None:
+        if self.sparse:
             local, wide = [free, *local][: self.depth], [free, *wide][: self.depth]
         for one, two in zip(local, wide, strict=True):
             near, far = self.nodes.split(one.detach()), self.nodes.split(two)

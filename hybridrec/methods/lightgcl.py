@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hybridrec.data.batches import Pairs, PairSampler, Query
 from hybridrec.encoders.graph import LightGCN
 from hybridrec.encoders.table import NodeTable
+from hybridrec.errors import ArgumentError
 from hybridrec.foldin import known_or_folded
 from hybridrec.losses.contrastive import info_nce, repulsion
 from hybridrec.losses.ranking import bpr, squared_length
@@ -31,7 +32,8 @@ class LightGCL(nn.Module):
     positives clamped to [-clamp, clamp], as in the authors' code; over cosines, as the paper has it, with ``clamp=None``.
     contrastive | model-based views | natural pairs | InfoNCE
 
-    ``rank`` is q, ``weight`` lambda_1, ``decay`` lambda_2 over all parameters.
+    ``rank`` is q, ``weight`` lambda_1, ``decay`` lambda_2 over all parameters. Raises ArgumentError for a ``clamp`` that is
+    not above 0.
     """
 
     sampler = PairSampler
@@ -48,6 +50,8 @@ class LightGCL(nn.Module):
         clamp: float | None = 5.0,
     ) -> None:
         super().__init__()
+        if clamp is not None and not clamp > 0:
+            raise ArgumentError(f"clamp must be above 0, or None for cosines, not {clamp}")
         self.graph = data.graph()
         self.global_graph = SVDGraph(self.graph, data.sides["user"], rank)
         self.nodes = NodeTable(data.sides, dim)

@@ -7,6 +7,7 @@ from torch import tensor
 
 from hybridrec.data.batches import Pairs
 from hybridrec.data.dataset import Dataset, Ids, Relation
+from hybridrec.errors import ArgumentError
 from hybridrec.methods import DCCF, HCCF, SGL, AdaGCL, AutoCF, GFormer, LightGCL, SelfCF, SimGCL
 from hybridrec.views.data import RandomWalk
 from hybridrec.views.masking import Masked, Rationales
@@ -233,6 +234,8 @@ def test_lightgcl_by_products_equals_the_dense_formula_of_its_code(data):
         wanted = wanted + 0.5 * (spread - agreed.clamp(-2, 2)).mean()
     assert 0 < beyond < len(BATCH.user.unique()) + len(BATCH.positive.unique())
     torch.testing.assert_close(method(BATCH)["contrast"], wanted)
+    with pytest.raises(ArgumentError, match="clamp must be above 0"):
+        LightGCL(data, dim=D, clamp=-1.0)
 
 
 def test_adagcl_equals_its_dense_formula(data):

@@ -99,7 +99,7 @@ def test_cold_items_have_a_sum_with_the_nearest_neighbours_whose_weight_is_chose
     assert not (tmp_path / "found-prompts.json").exists()
 
 
-def test_another_catalogue_is_scored_by_text_in_two_ways_and_in_sums_with_frozen_text(folder, tmp_path, call, capsys):
+def test_another_catalogue_is_scored_by_text_in_two_ways_and_in_sums_with_frozen_text(folder, tmp_path, call):
     told = ("--targets", folder, "--sources", folder, "--dim", 8, "--epochs", 1, "--own_epochs", 1, "--out", tmp_path / "kept")
     call(zeroshot, *told, "--shares", 0.5, 1, "--report", tmp_path)
     found = json.loads((tmp_path / "tiny-zeroshot.json").read_text())
@@ -114,18 +114,7 @@ def test_another_catalogue_is_scored_by_text_in_two_ways_and_in_sums_with_frozen
         "trained on it",
     ]
     assert [r["row"] for r in found if not r["lead"]] == ["frozen text, nearest + 0.5 of it"]
-    call(
-        zeroshot,
-        "--targets",
-        folder,
-        "--sources",
-        tmp_path / "kept" / "tiny",
-        "--own_epochs",
-        0,
-        "--shares",
-        0.5,
-        "--report",
-        tmp_path,
-    )
+    source = tmp_path / "kept" / "tiny"
+    call(zeroshot, "--targets", folder, "--sources", source, "--own_epochs", 0, "--shares", 0.5, "--report", tmp_path)
     again = {r["row"]: r["metrics"] for r in json.loads((tmp_path / "tiny-zeroshot.json").read_text())}
     assert again == {r["row"]: r["metrics"] for r in found if r["row"] in again}  # from what was kept, without training

@@ -86,6 +86,18 @@ def info_nce(pairs: tuple[Any, ...], temperature: float) -> Tensor:
     return (log_sum_exp(a, c) - (a * c[target]).sum(-1)).sum() / (over[0] if over else len(a))
 
 
+def clamped_nce(pairs: tuple[Any, ...], temperature: float, clamp: float) -> Tensor:
+    """InfoNCE over products, those of positives clamped: ``mean_b log sum_j exp(<a_b, c_j> / t) - clip(<a_b, c_t(b)> / t)``.
+
+    LightGCL, Cai et al. 2023, arXiv 2302.08191, as in the authors' code: what agrees beyond [-clamp, clamp] gains nothing.
+    Shapes: ``pairs`` as ``info_nce`` takes them; returns a scalar.
+    """
+    anchor, candidates, target, *over = pairs
+    a, c = anchor.float() / temperature, candidates.float()
+    agreed = (a * c[target]).sum(-1).clamp(-clamp, clamp)
+    return (log_sum_exp(a, c) - agreed).sum() / (over[0] if over else len(a))
+
+
 def repulsion(pairs: tuple[Any, ...]) -> Tensor:
     """How near anchors are to all candidates, by products as they are: the mean over anchors of ``log sum_j exp <a_b, c_j>``.
 

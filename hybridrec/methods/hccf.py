@@ -66,18 +66,19 @@ class HCCF(nn.Module):
         self._memo = Memo()
 
     def layers(self, thin: View, drop: View) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """All layers added up (N, D), and by layer what came over the graph and what through hyperedges, (N, D) each."""
+        """All layers added up (N, D), and by layer what is contrasted: what came over the graph and through hyperedges."""
         x = self.nodes()
         free = self.nodes.split(x)
         user_edges, item_edges = drop(self.users(free.user)), drop(self.items(free.item))
-        total, local, wide = x, [], []
+        total = x
+        local, wide = ([x], [x]) if self.sparse else ([], [])
         for _ in range(self.depth):
             side = self.nodes.split(x)
             local.append(thin(self.graph).propagate(x))
             wide.append(torch.cat([self.encoder(user_edges, side.user), self.encoder(item_edges, side.item)]))
             x = local[-1] + wide[-1]
             total = total + x
-        return total, local, wide
+        return total, local[: self.depth], wide[: self.depth]
 
     def embed(self) -> SimpleNamespace:
         """Embeddings by side, nothing dropped: ``.user`` (U, D), ``.item`` (I, D)."""
@@ -86,11 +87,9 @@ class HCCF(nn.Module):
     def forward(self, batch: Pairs) -> dict[str, Tensor]:
         """Terms ``rank``, ``contrast`` and ``decay`` of a batch of pairs."""
         total, local, wide = self.layers(self.thin, self.drop)
-        main, free = self.nodes.split(total), self.nodes()
+        main = self.nodes.split(total)
         rank = bpr(main.user[batch.user], main.item[batch.positive], main.item[batch.negative])
         contrast = rank.new_zeros(())
-        if self.sparse:
-            local, wide = [free, *local][: self.depth], [free, *wide][: self.depth]
         for one, two in zip(local, wide, strict=True):
             near, far = self.nodes.split(one.detach()), self.nodes.split(two)
             contrast = contrast + info_nce(against_all(near.user, far.user, batch.user), self.temperature)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,10 @@ from hybridrec.encoders.graph import LightGCN
 from hybridrec.encoders.table import NodeTable
 from hybridrec.errors import ArgumentError
 from hybridrec.foldin import known_or_folded
-from hybridrec.losses.contrastive import info_nce, repulsion
+from hybridrec.losses.contrastive import clamped_nce, info_nce
 from hybridrec.losses.ranking import bpr, squared_length
 from hybridrec.memo import Memo
-from hybridrec.pairs.natural import Contrast, against_all
+from hybridrec.pairs.natural import against_all
 from hybridrec.saving import configured
 from hybridrec.views.model import SVDGraph
 
@@ -56,7 +57,10 @@ class LightGCL(nn.Module):
         self.global_graph = SVDGraph(self.graph, data.sides["user"], rank)
         self.nodes = NodeTable(data.sides, dim)
         self.encoder = LightGCN(depth)
-        self.temperature, self.weight, self.decay, self.clamp = temperature, weight, decay, clamp
+        self.contrast = partial(info_nce, temperature=temperature)
+        if clamp is not None:
+            self.contrast = partial(clamped_nce, temperature=temperature, clamp=clamp)
+        self.weight, self.decay = weight, decay
         self._memo = Memo()
 
     def embed(self) -> SimpleNamespace:
@@ -78,14 +82,6 @@ class LightGCL(nn.Module):
         items = self.contrast(against_all(seen.item, main.item, batch.positive))
         decay = squared_length(*self.parameters())
         return {"rank": rank, "contrast": self.weight * (users + items), "decay": self.decay * decay}
-
-    def contrast(self, pairs: Contrast) -> Tensor:
-        """How far the views of nodes are from agreeing, by cosines or by products: a scalar."""
-        if self.clamp is None:
-            return info_nce(pairs, self.temperature)
-        pairs = pairs._replace(anchor=pairs.anchor / self.temperature)
-        agreed = (pairs.anchor * pairs.candidates[pairs.target]).sum(1).clamp(-self.clamp, self.clamp)
-        return repulsion(pairs) - agreed.sum() / pairs.over
 
     def evidence(self, batch: Pairs) -> dict[str, Any]:
         """What ``diagnostics`` looks at: every item and its view."""

@@ -5,9 +5,10 @@
 AsarRec beside CL4SRec (cropped, masked or reordered), DuoRec (dropout) and SASRec (none), with the same encoder, objective and
 training (robustness.yaml), on training histories into which a share of random items was injected. Each is an item its user
 chose in no part, right after an entry drawn at random, and smaller shares lie within larger ones. Leaving one out: the last
-item of each user is tested, the one before it chooses the epoch, and both stay as they are; what is read when test is judged
-has the noise too. Seeds are of training alone, and the noise is one draw. OUT has robustness-DATA.md, a table, and
-robustness-DATA.json, all passports; CELLS has what recipes/compare.py keeps, so that no run is made twice.
+item of each user is tested, the one before it chooses the epoch and, without noise and with the first seed, among the `tries`
+of a method's entry; both stay as they are, and what is read when test is judged has the noise too. Seeds are of training alone,
+and the noise is one draw. OUT has robustness-DATA.md, a table, and robustness-DATA.json, all passports; CELLS has what
+recipes/compare.py keeps, so that no run is made twice.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from arguments import parse, run, write_json, write_text
+from arguments import parse, read_yaml, run, write_json, write_text
 from compare import Compare, runs
-from plans import plans
+from plans import Plan, plans
 
 import hybridrec as hr
 from hybridrec.data.batches import not_chosen
@@ -54,15 +55,34 @@ def main() -> None:
     args = parse(Robustness, __doc__)
     data = hr.load(args.data, split=LeaveOneOut())
     noisy = {share: noised(data, share) for share in args.shares}
-    chosen = {label: plans(label, data, args.plan, None, ())[0] for label in args.methods}
-    results: dict[float, dict[str, list[Result]]] = {share: {name: [] for name in chosen} for share in noisy}
     failures: list[Failure] = []
+    chosen = {label: best(plans(label, data, args.plan, None, ())[0], data, args, failures) for label in args.methods}
+    results: dict[float, dict[str, list[Result]]] = {share: {name: [] for name in chosen} for share in noisy}
     for seed in args.seeds:
         asked = Compare(seeds=[seed], metrics=args.metrics, protocol="sequential", out=args.cells)
         for share, part in noisy.items():
             for name, plan in chosen.items():
                 results[share][name] += runs(plan, part, asked, failures)
         write(args, data.name, results, failures)
+
+
+def best(plan: Plan, data: hr.Dataset, args: Robustness, failures: list[Failure]) -> Plan:
+    """``plan`` with those of the ``tries`` of its entry that do best on the valid rows: arguments that go before its own."""
+    known, main = read_yaml(args.plan), args.metrics[-1]
+    tries = (known.get(f"{data.name}/{plan.label}") or known.get(plan.label) or {}).get("tries") or []
+    asked = Compare(seeds=args.seeds[:1], metrics=args.metrics, protocol="sequential", part="valid", out=args.cells)
+    found: list[tuple[float, Plan]] = []
+    seconds = 0.0
+    for arguments in tries:
+        tried = replace(plan, arguments=plan.arguments | arguments)
+        for result in runs(tried, data, asked, failures):
+            found.append((result.metrics[main], tried))
+            seconds += result.passport["training"]["seconds"]
+            print(f"{plan.label} {arguments}: valid {main} {found[-1][0]:.4f}", flush=True)
+    if not found:
+        return plan
+    chosen = max(found, key=lambda pair: pair[0])[1]
+    return replace(chosen, tuning={"trials": len(tries), "minutes": seconds / 60, "metric": main})
 
 
 def noised(data: hr.Dataset, share: float, seed: int = 0) -> hr.Dataset:

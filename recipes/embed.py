@@ -1,6 +1,7 @@
 """Write a copy of a data set in which every item's text is embedded by a frozen encoder, for methods that read text features.
 
 python recipes/embed.py amazon-beauty --out runs/data/amazon-beauty
+python recipes/embed.py amazon-office --out runs/data/amazon-office --columns brand                          # brands as words
 python recipes/embed.py citeulike-t --out runs/data/citeulike-t --encoder "" --template prompts/tags.j2        # words alone
 python recipes/embed.py citeulike-t --out runs/data/citeulike-t --encoder "" --template prompts/tags.j2 --directions 192  # LSA
 python recipes/compare.py --data runs/data/amazon-beauty --methods EASE CEASE --shuffled CEASE
@@ -9,6 +10,7 @@ python recipes/compare.py --data runs/data/amazon-beauty --methods EASE CEASE --
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import torch
 from arguments import parse, read_text, run
@@ -16,6 +18,7 @@ from tqdm.auto import tqdm
 
 import hybridrec as hr
 from hybridrec.baselines.cease import word_rows
+from hybridrec.data.attributes import attributes_of
 from hybridrec.data.dataset import Feature
 from hybridrec.data.text import item_texts
 from hybridrec.data.words import word_ids
@@ -46,6 +49,10 @@ class Embed:
     tokens: int | None = field(default=None, metadata={"help": "longer texts are cut; the model's own limit if none"})
     modality: str = field(default="text", metadata={"help": "what the features are called"})
     words: str = field(default="words", metadata={"help": "what the numbers of the texts' words are called"})
+    columns: list[str] = field(
+        default_factory=list,
+        metadata={"help": "columns of the items' table whose values, lists or text cut at commas, are words too"},
+    )
 
 
 def main() -> None:
@@ -56,14 +63,16 @@ def main() -> None:
     data = hr.load(args.data)
     texts = item_texts(data, read_text(args.template))
     known = torch.tensor([bool(text) for text in texts])
-    numbers = word_ids(texts)
+    told = [[[f"{column}={name}" for name in cell] for cell in attributes_of(data, column)] for column in args.columns]
+    numbers = word_ids(texts, labels=[list(chain.from_iterable(cells)) for cells in zip(*told, strict=True)] or None)
     found = {args.words: Feature(numbers.float(), known)}
     if args.directions:
         found[args.modality] = Feature(leading(numbers, args.directions), known)
     if args.encoder:
         found[args.modality] = Feature(embedded(args, texts) * known.unsqueeze(1), known)
     own = {**data.features.get(data.target, {}), **found}
-    about = f"{data.name} with the words of item texts as `{args.words}`"
+    with_columns = f" and {', '.join(args.columns)}" if args.columns else ""
+    about = f"{data.name} with the words of item texts{with_columns} as `{args.words}`"
     how = f"embedded by {args.encoder}" if args.encoder else f"laid along {args.directions} directions of these"
     about += f", the texts {how} as `{args.modality}`." if args.modality in found else "."
     out = args.out or f"runs/data/{data.name}"

@@ -5,10 +5,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from conftest import planted
 
+import hybridrec as hr
 from hybridrec.data.dataset import Feature
 from hybridrec.data.words import word_ids
 from hybridrec.data.writing import save_folder
@@ -16,6 +18,7 @@ from hybridrec.data.writing import save_folder
 sys.path.insert(0, str(Path(__file__).parent.parent / "recipes"))
 
 import denoise
+import embed
 import inductive
 import opponents
 import rows
@@ -62,6 +65,18 @@ def test_competitors_are_tried_on_valid_and_the_best_point_is_judged_on_test(fol
     assert (first["row"], second["row"]) == ("EASE-0", "small-0") and not second["lead"]
     ahead = second["metrics"]["ndcg@20"] - first["metrics"]["ndcg@20"]
     assert first["lead"][0]["value"] == pytest.approx(ahead)
+
+
+def test_columns_of_the_table_are_words_beside_those_of_the_text(tmp_path, call):
+    data = planted(users=12)
+    told = {"title": ["Red tea"] * 40, "brand": ["Old Barn"] * 40, "kinds": ["1, 7", "", *["7"] * 38]}
+    table = pa.table({"item_id": pa.array(list(range(100, 140))), **told})
+    save_folder(replace(data, tables={"item": table}), tmp_path / "plain")
+    call(embed, tmp_path / "plain", "--encoder", "", "--columns", "brand", "kinds", "--out", tmp_path / "out")
+    found = hr.load(tmp_path / "out").features["item"]["words"].values.long()
+    own = word_ids(["Red tea"], labels=[["brand=Old Barn", "kinds=1", "kinds=7"]])
+    assert found[0].tolist() == own[0].tolist()
+    assert found[1].tolist() == [own[0, 0], *own[0, 3:], 0, 0] and found[2].tolist() == [own[0, 0], *own[0, 2:], 0]
 
 
 def test_the_sum_with_the_closed_form_is_chosen_on_valid(folder, tmp_path, call, capsys):

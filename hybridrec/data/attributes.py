@@ -29,7 +29,7 @@ class Attributes(nn.Module):
 
     def __init__(self, data: Dataset, column: str, separator: str, most: int) -> None:
         super().__init__()
-        cells = _cells(data, column, separator) if len(data.train) else [[]] * data.sides["item"]
+        cells = attributes_of(data, column, separator) if len(data.train) else [[]] * data.sides["item"]
         frequency = Counter(name for cell in cells for name in cell)
         # Of equal frequency, the first by name: the numbers do not depend on the order of the table.
         names = sorted(frequency, key=lambda name: (-frequency[name], name))[:most]
@@ -46,22 +46,25 @@ class Attributes(nn.Module):
         return Histories(self.offset, self.attribute).take(items)
 
 
-def _cells(data: Dataset, column: str, separator: str) -> list[list[str]]:
-    """The distinct attributes of each item, in the order of positions."""
+def attributes_of(data: Dataset, column: str, separator: str = ",") -> list[list[str]]:
+    """The distinct attributes of each item, in the order of positions: a cell's list, or its text cut at ``separator``.
+
+    Raises DataError where there is no such column, or nothing in it.
+    """
     if data.target not in data.tables:
         raise DataError(
             f"data set {data.name!r} has no table of {data.target}s (it has {sorted(data.tables)}), so nothing says what they "
-            f"are; add {data.target}s.parquet with a column {column!r}, or pass attributes=None"
+            f"are; add {data.target}s.parquet with a column {column!r}, or do without attributes"
         )
     table = data.tables[data.target]
     if column not in table.column_names:
         raise DataError(
             f"data set {data.name!r}: its table of {data.target}s has no column {column!r} (it has "
-            f"{', '.join(table.column_names)}); name one of them, or pass attributes=None"
+            f"{', '.join(table.column_names)}); name one of them, or do without attributes"
         )
     cells = [list(dict.fromkeys(_names(cell, separator))) for cell in table[column].to_pylist()]
     if not any(cells):
-        raise DataError(f"data set {data.name!r}: column {column!r} of its {data.target}s is empty; pass attributes=None")
+        raise DataError(f"data set {data.name!r}: column {column!r} of its {data.target}s is empty; do without attributes")
     return cells
 
 

@@ -19,6 +19,8 @@ def test_words_then_pairs_each_once():
     assert found.tolist() == [wanted, [0] * 6, [number("été")] + [0] * 5]
     assert word_ids(["a b c"], slots=4).tolist() == [[number(w) for w in ("a", "b", "c", "a b")]]
     assert (found.float().long() == found).all()
+    labelled = word_ids(["red tea", ""], slots=3, labels=[["brand=Red Tea", "kind=1"], ["kind=1"]])
+    assert labelled.tolist() == [[number("brand=Red Tea"), number("kind=1"), number("red")], [number("kind=1"), 0, 0]]
 
 
 def test_a_text_is_the_weighted_sum_of_its_known_words():

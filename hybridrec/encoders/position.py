@@ -12,16 +12,19 @@ class AnchorPosition(nn.Module):
     """What a node hears from anchors, the less the further they are: ``mean_k W [x_k / (d_vk + 1), x_v]``.
 
     P-GNN, You et al. 2019, arXiv 1906.04817, eq. 2, as GFormer (Li et al. 2023, arXiv 2306.02330, eq. 3) has it. The mean
-    goes through W, so that no (N, K, D) is held. ``near`` (N, K), ``x`` (N, D) -> (N, D).
+    goes through W, so that no (N, K, D) is held. Without ``own`` the node's own x_v is left out: only where it stands counts.
+    ``near`` (N, K), ``x`` (N, D) -> (N, D).
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, own: bool = True) -> None:
         super().__init__()
-        self.mix = nn.Linear(2 * dim, dim)
+        self.mix = nn.Linear(2 * dim if own else dim, dim)
+        self.own = own
 
     def forward(self, near: Tensor, anchor: Tensor, x: Tensor) -> Tensor:
         """Where every node stands, from nearness (N, K) to the nodes ``anchor`` (K,): (N, D)."""
-        return self.mix(torch.cat([near @ x[anchor] / len(anchor), x], dim=1))
+        heard = near @ x[anchor] / len(anchor)
+        return self.mix(torch.cat([heard, x], dim=1) if self.own else heard)
 
 
 @torch.no_grad()

@@ -40,7 +40,9 @@ class GFormer(nn.Module):
     Li et al. 2023, Graph transformer for recommendation, arXiv 2306.02330, sec. 3. As in the authors' code, what is compared
     is dot products as they are, users and items are pushed apart as in AutoCF, the core and the rest of the graph are pushed
     apart by ``log sum_d exp(core_d * rest_d)``, a draw is kept for ``hold`` batches, and recommendation reads graph layers
-    alone. Draws here are of undirected edges, and one position layer serves rationales and embeddings.
+    alone. Draws here are of undirected edges, and one position layer serves rationales and embeddings. A position says where a
+    node stands, not, as in eq. 3, what it is too (``own``): the authors' code lays other nodes' vectors in that place, and
+    with the node's own what is trained is far from what recommends (docs/general.md).
     reconstructive | model-based views | natural pairs | masked links and InfoNCE
 
     ``anchors`` nodes tell positions; ``keep`` is the share of edges not masked, ``share`` that of core and rest, ``noise`` that
@@ -66,11 +68,12 @@ class GFormer(nn.Module):
         core: float = 1.0,
         gate: float = 0.1,
         decay: float = 1e-4,
+        own: bool = False,
     ) -> None:
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
-        self.encoder, self.decoder, self.position = LightGCN(depth), Attention(dim, heads), AnchorPosition(dim)
+        self.encoder, self.decoder, self.position = LightGCN(depth), Attention(dim, heads), AnchorPosition(dim, own)
         self.view = RationaleMask(keep, share)
         self.anchors, self.noise, self.hold = anchors, noise, hold
         self.weight, self.apart, self.core, self.gate, self.decay = weight, apart, core, gate, decay

@@ -78,6 +78,9 @@ def test_positions_are_means_over_anchors(graph):
     near = nearness(graph, anchor)
     wanted = torch.stack([layer.mix(torch.cat([near[:, [k]] * x[v], x], 1)) for k, v in enumerate(anchor)]).mean(0)
     torch.testing.assert_close(layer(near, anchor, x), wanted)
+    layer = AnchorPosition(3, own=False)
+    wanted = torch.stack([layer.mix(near[:, [k]] * x[v]) for k, v in enumerate(anchor)]).mean(0)
+    torch.testing.assert_close(layer(near, anchor, x), wanted)
 
 
 def test_attention_says_which_width_does_not_divide():

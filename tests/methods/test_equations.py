@@ -284,9 +284,11 @@ def test_adagcl_equals_its_dense_formula(data):
     assert still is None
 
 
-def test_gformer_equals_its_dense_formula(data):
+@pytest.mark.parametrize("own", [True, False])
+def test_gformer_equals_its_dense_formula(data, own):
     torch.manual_seed(0)
-    method = GFormer(data, dim=D, depth=2, heads=2, anchors=3, weight=0.7, apart=0.3, core=0.6, gate=0.2, decay=0.1, hold=9)
+    told = {"weight": 0.7, "apart": 0.3, "core": 0.6, "gate": 0.2, "decay": 0.1, "hold": 9, "own": own}
+    method = GFormer(data, dim=D, depth=2, heads=2, anchors=3, **told)
     edge = torch.arange(8)
     keep = [method.graph.keep(kept) for kept in (edge != 3, edge < 3, edge > 5)]
     drawn = method.draw()
@@ -304,7 +306,8 @@ def test_gformer_equals_its_dense_formula(data):
         return torch.cat(heads, 1)
 
     layers = [x, a @ x, a @ a @ x]
-    messages = torch.stack([torch.cat([drawn.near[:, [k]] * layers[2][v], layers[2]], 1) for k, v in enumerate(drawn.anchor)])
+    heard = [drawn.near[:, [k]] * layers[2][v] for k, v in enumerate(drawn.anchor)]
+    messages = torch.stack([torch.cat([x, layers[2]], 1) if own else x for x in heard])
     placed = method.position.mix(messages).mean(0)
     main = sum(layers) + placed + attend(adjacency(method.graph), placed)
     one, two = (

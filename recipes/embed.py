@@ -65,7 +65,7 @@ def main() -> None:
     known = torch.tensor([bool(text) for text in texts])
     told = [[[f"{column}={name}" for name in cell] for cell in attributes_of(data, column)] for column in args.columns]
     numbers = word_ids(texts, labels=[list(chain.from_iterable(cells)) for cells in zip(*told, strict=True)] or None)
-    found = {args.words: Feature(numbers.float(), known)}
+    found = {args.words: Feature(numbers.float(), known | numbers.any(1))}
     if args.directions:
         found[args.modality] = Feature(leading(numbers, args.directions), known)
     if args.encoder:

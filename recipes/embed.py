@@ -10,7 +10,6 @@ python recipes/compare.py --data runs/data/amazon-beauty --methods EASE CEASE --
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 import torch
 from arguments import parse, read_text, run
@@ -63,8 +62,7 @@ def main() -> None:
     data = hr.load(args.data)
     texts = item_texts(data, read_text(args.template))
     known = torch.tensor([bool(text) for text in texts])
-    told = [[[f"{column}={name}" for name in cell] for cell in attributes_of(data, column)] for column in args.columns]
-    numbers = word_ids(texts, labels=[list(chain.from_iterable(cells)) for cells in zip(*told, strict=True)] or None)
+    numbers = word_ids(texts, labels=labels(data, args.columns))
     found = {args.words: Feature(numbers.float(), known | numbers.any(1))}
     if args.directions:
         found[args.modality] = Feature(leading(numbers, args.directions), known)
@@ -79,6 +77,15 @@ def main() -> None:
     save_folder(replace(data, features={**data.features, data.target: own}), out, about=about)
     size = f" of {found[args.modality].values.shape[1]} numbers" if args.modality in found else ""
     print(f"{out}: {int(known.sum()):,} of {len(texts):,} {data.target}s have a text{size}")
+
+
+def labels(data: hr.Dataset, columns: list[str]) -> list[list[str]]:
+    """By item, the values of ``columns``, each under its column's name."""
+    told: list[list[str]] = [[] for _ in range(data.counts[data.target])]
+    for column in columns:
+        for own, cell in zip(told, attributes_of(data, column), strict=True):
+            own += [f"{column}={name}" for name in cell]
+    return told
 
 
 def leading(numbers: torch.Tensor, directions: int) -> torch.Tensor:

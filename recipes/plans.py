@@ -32,6 +32,7 @@ class Plan:
     fit: dict[str, Any]
     tuning: dict[str, Any] | None
     shuffled: bool = False
+    tries: Sequence[dict[str, Any]] = ()  # arguments to choose among before it is compared
 
     def key(self, data: hr.Dataset, seed: int, how: Any) -> str:
         """A hash of all that decides the outcome; ``how`` is what the caller decides (JSON)."""
@@ -63,7 +64,14 @@ def plans(text: str, data: hr.Dataset, listed: str | None, tuned: str | None, sh
     method = spec.get("method", label)
     if not inspect.isclass(getattr(hr, method, None)):
         raise PlanError(f"hybridrec has no method {method!r}; see hybridrec.methods, hybridrec.baselines, or give --plan")
-    plan = Plan(text if brace else label, method, spec.get("arguments") or {}, spec.get("fit") or {}, tuning)
+    plan = Plan(
+        text if brace else label,
+        method,
+        spec.get("arguments") or {},
+        spec.get("fit") or {},
+        tuning,
+        tries=spec.get("tries") or (),
+    )
     control = Plan(f"{plan.label}, shuffled text", plan.method, plan.arguments, plan.fit, plan.tuning, shuffled=True)
     return [plan, control] if {label, plan.label} & set(shuffled) else [plan]
 

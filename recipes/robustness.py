@@ -7,8 +7,8 @@ training (robustness.yaml), on training histories into which a share of random i
 chose in no part, right after an entry drawn at random, and smaller shares lie within larger ones. Leaving one out: the last
 item of each user is tested, the one before it chooses the epoch and, without noise and with the first seed, among the `tries`
 of a method's entry; both stay as they are, and what is read when test is judged has the noise too. Seeds are of training alone,
-and the noise is one draw. OUT has robustness-DATA.md, a table, and robustness-DATA.json, all passports; CELLS has what
-recipes/compare.py keeps, so that no run is made twice.
+and the noise is one draw. OUT has robustness-DATA.md, a table, robustness-DATA.json, all passports, and those of the tries in
+robustness-DATA-tries.json; CELLS has what recipes/compare.py keeps, so that no run is made twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from arguments import parse, read_yaml, run, write_json, write_text
+from arguments import parse, run, write_json, write_text
 from compare import Compare, runs
 from plans import Plan, plans
 
@@ -56,7 +56,13 @@ def main() -> None:
     data = hr.load(args.data, split=LeaveOneOut())
     noisy = {share: noised(data, share) for share in args.shares}
     failures: list[Failure] = []
-    chosen = {label: best(plans(label, data, args.plan, None, ())[0], data, args, failures) for label in args.methods}
+    chosen: dict[str, Plan] = {}
+    tried: list[Result] = []
+    first = Compare(seeds=args.seeds[:1], metrics=args.metrics, protocol="sequential", part="valid", out=args.cells)
+    for label in args.methods:
+        chosen[label], found = best(plans(label, data, args.plan, None, ())[0], data, first, failures)
+        tried += found
+    write_json(Path(args.out) / f"robustness-{data.name}-tries.json", [result.passport for result in tried])
     results: dict[float, dict[str, list[Result]]] = {share: {name: [] for name in chosen} for share in noisy}
     for seed in args.seeds:
         asked = Compare(seeds=[seed], metrics=args.metrics, protocol="sequential", out=args.cells)
@@ -66,23 +72,25 @@ def main() -> None:
         write(args, data.name, results, failures)
 
 
-def best(plan: Plan, data: hr.Dataset, args: Robustness, failures: list[Failure]) -> Plan:
-    """``plan`` with those of the ``tries`` of its entry that do best on the valid rows: arguments that go before its own."""
-    known, main = read_yaml(args.plan), args.metrics[-1]
-    tries = (known.get(f"{data.name}/{plan.label}") or known.get(plan.label) or {}).get("tries") or []
-    asked = Compare(seeds=args.seeds[:1], metrics=args.metrics, protocol="sequential", part="valid", out=args.cells)
-    found: list[tuple[float, Plan]] = []
-    seconds = 0.0
-    for arguments in tries:
-        tried = replace(plan, arguments=plan.arguments | arguments)
-        for result in runs(tried, data, asked, failures):
-            found.append((result.metrics[main], tried))
-            seconds += result.passport["training"]["seconds"]
-            print(f"{plan.label} {arguments}: valid {main} {found[-1][0]:.4f}", flush=True)
+def best(plan: Plan, data: hr.Dataset, asked: Compare, failures: list[Failure]) -> tuple[Plan, list[Result]]:
+    """``plan`` with those of its ``tries`` that do best on the valid rows, and what each reached.
+
+    Raises DataError where none of them could be run.
+    """
+    if not plan.tries:
+        return plan, []
+    tried = [replace(plan, arguments=plan.arguments | arguments) for arguments in plan.tries]
+    found = [(result, point) for point in tried for result in runs(point, data, asked, failures)]
     if not found:
-        return plan
-    chosen = max(found, key=lambda pair: pair[0])[1]
-    return replace(chosen, tuning={"trials": len(tries), "minutes": seconds / 60, "metric": main})
+        raise DataError(f"none of the tries of {plan.label} could be run: {failures[-1]}")
+    main = asked.metrics[-1]
+    for result, point in found:
+        print(f"{plan.label} {point.arguments}: valid {main} {result.metrics[main]:.4f}", flush=True)
+    chosen = max(found, key=lambda pair: pair[0].metrics[main])[1]
+    trained = [result.passport["training"] for result, _ in found]  # None for a closed form
+    minutes = sum(training["seconds"] for training in trained if training) / 60
+    tuning = {"trials": len(tried), "minutes": minutes, "metric": main}
+    return replace(chosen, tuning=tuning), [result for result, _ in found]
 
 
 def noised(data: hr.Dataset, share: float, seed: int = 0) -> hr.Dataset:

@@ -1,12 +1,12 @@
 """Two real processes (gloo) against one: the same rows, the same losses, the same metrics."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from workers.launch import torchrun
 
 WORKERS = Path(__file__).parent / "workers"
 WORKER = WORKERS / "two_processes.py"
@@ -14,18 +14,7 @@ WORKER = WORKERS / "two_processes.py"
 
 def run(processes: int, out: Path) -> dict:
     """What the worker wrote when started by torchrun with so many processes."""
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc_per_node={processes}",
-        str(WORKER),
-        str(out),
-    ]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
+    torchrun(WORKER, out, processes=processes)
     return json.loads(out.read_text())
 
 

@@ -1,9 +1,6 @@
 """FSDP2 by configuration alone, two real processes on CPUs: what each holds, its losses, how it goes on and is saved."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +8,7 @@ import torch
 from conftest import planted, worded
 from test_methods import small
 from test_resume import TRAINED, decaying, settings
+from workers.launch import torchrun
 from workers.sharded import still
 
 from hybridrec.diagnostics import Diagnostics
@@ -23,11 +21,7 @@ NAMES = ["SGL", "MultVAE", "SASRec", "CFGAN"]
 
 def launched(out: Path, methods: list[str], environment: dict[str, str], processes: int = 2) -> list[dict]:
     """What each process of tests/workers/sharded.py found."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **environment}
-    command = [*start, str(WORKERS / "sharded.py"), str(out), *methods]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1700)
-    assert done.returncode == 0, done.stderr[-4000:]
+    torchrun(WORKERS / "sharded.py", out, *methods, processes=processes, environment=environment, timeout=1700)
     return json.loads(out.read_text())
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from workers.launch import torchrun
 
 WORK = """
 import json, resource, sys
@@ -72,14 +73,8 @@ def run(nodes: int, dim: int, steps: int, processes: int, environment: dict[str,
     with tempfile.TemporaryDirectory() as folder:
         script, out = Path(folder) / "work.py", Path(folder) / "out.json"
         script.write_text(WORK)
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        package = str(Path(__file__).parents[2])
-        command = [*launch, str(script), package, str(out), *map(str, (nodes, dim, steps))]
-        env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **environment}
-        start = sent()
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(done.stderr[-3000:])
+        package, start = Path(__file__).parents[2], sent()
+        torchrun(script, package, out, nodes, dim, steps, processes=processes, environment=environment, timeout=3600)
         return {**json.loads(out.read_text()), "bytes": sent() - start}
 
 

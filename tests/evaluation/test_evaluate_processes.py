@@ -7,27 +7,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+from workers.launch import CPUS, command
+
 WORKER = Path(__file__).parent.parent / "workers" / "ranking.py"
 
 
 def start(processes: int, out: Path) -> subprocess.Popen:
     """The worker, by torchrun; one process is told by the environment what torchrun would tell it."""
-    launch = [sys.executable]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if processes > 1:
-        launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    else:
+    launch, environment = command(WORKER, out, processes=processes), {**os.environ, **CPUS}
+    if processes == 1:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
+        launch = [sys.executable, str(WORKER), str(out)]
         environment |= {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return subprocess.Popen([*launch, str(WORKER), str(out)], env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(launch, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def found(worker: subprocess.Popen, processes: int, out: Path) -> list[list]:
     """What each process wrote."""
     _, errors = worker.communicate(timeout=280)
-    assert worker.returncode == 0, errors[-3000:]
+    assert worker.returncode == 0, errors
     return [json.loads(Path(f"{out}-{rank}.json").read_text()) for rank in range(processes)]
 
 

@@ -10,7 +10,6 @@ what is to be expected: "float" where randomness follows one process, "noise" wh
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -20,6 +19,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from workers.launch import torchrun
 
 # What a method is built with here, so that nothing in it draws for itself but what follows one process.
 EXACT: dict[str, dict[str, Any]] = {
@@ -131,12 +131,8 @@ def work(names: list[str], out: Path) -> None:
 def launch(processes: int, names: list[str], folder: Path, fsdp: bool = False) -> dict:
     """What so many processes found, by configuration alone under DDP or FSDP2."""
     out = folder / f"{processes}.json"
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", **(FSDP if fsdp else {})}
-    done = subprocess.run(
-        [*start, __file__, "--out", str(out), "--methods", *names], env=environment, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    environment = FSDP if fsdp else {}
+    torchrun(__file__, "--out", out, "--methods", *names, processes=processes, environment=environment, timeout=900)
     return json.loads(out.read_text())
 
 

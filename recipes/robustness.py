@@ -3,12 +3,13 @@
     python recipes/robustness.py --data ml-100k
 
 AsarRec beside CL4SRec (cropped, masked or reordered), DuoRec (dropout) and SASRec (none), with the same encoder, objective and
-training (robustness.yaml), on training histories into which a share of random items was injected. Each is an item its user
-chose in no part, right after an entry drawn at random, and smaller shares lie within larger ones. Leaving one out: the last
-item of each user is tested, the one before it chooses the epoch and, without noise and with the first seed, among the `tries`
-of a method's entry; both stay as they are, and what is read when test is judged has the noise too. Seeds are of training alone,
-and the noise is one draw. OUT has robustness-DATA.md, a table, robustness-DATA.json, all passports, and those of the tries in
-robustness-DATA-tries.json; CELLS has what recipes/compare.py keeps, so that no run is made twice.
+training (robustness.yaml), and beside a closed form, EASE with recency, on training histories into which a share of random
+items was injected. Each is an item its user chose in no part, right after an entry drawn at random, and smaller shares lie
+within larger ones. Leaving one out: the last item of each user is tested, the one before it chooses the epoch and, without
+noise and with the first seed, among the `tries` of a method's entry; both stay as they are, and what is read when test is
+judged has the noise too. Seeds are of training alone, and the noise is one draw. OUT has robustness-DATA.md, a table,
+robustness-DATA.json, all passports, and those of the tries in robustness-DATA-tries.json; CELLS has what recipes/compare.py
+keeps, so that no run is made twice.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from hybridrec.errors import DataError
 from hybridrec.evaluation import Comparison, Failure, Result, compare
 
 RECIPES = Path(__file__).parent
-METHODS = ["SASRec", "CL4SRec", "DuoRec", "AsarRec"]
+METHODS = ["SASRec", "CL4SRec", "DuoRec", "AsarRec", "EASE"]
 
 
 @dataclass

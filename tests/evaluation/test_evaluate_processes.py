@@ -14,8 +14,10 @@ WORKER = Path(__file__).parent.parent / "workers" / "ranking.py"
 
 def start(processes: int, out: Path) -> subprocess.Popen:
     """The worker, by torchrun; one process is told by the environment what torchrun would tell it."""
-    launch, environment = command(WORKER, out, processes=processes), {**os.environ, **CPUS}
-    if processes == 1:
+    environment = {**os.environ, **CPUS}
+    if processes > 1:
+        launch = command(WORKER, out, processes=processes)
+    else:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

@@ -131,8 +131,8 @@ def work(names: list[str], out: Path) -> None:
 def launch(processes: int, names: list[str], folder: Path, fsdp: bool = False) -> dict:
     """What so many processes found, by configuration alone under DDP or FSDP2."""
     out = folder / f"{processes}.json"
-    environment = FSDP if fsdp else {}
-    torchrun(__file__, "--out", out, "--methods", *names, processes=processes, environment=environment, timeout=900)
+    how = FSDP if fsdp else None
+    torchrun(__file__, "--out", out, "--methods", *names, processes=processes, environment=how, timeout=900)
     return json.loads(out.read_text())
 
 

@@ -114,6 +114,18 @@ def test_cold_items_have_a_sum_with_the_nearest_neighbours_whose_weight_is_chose
     assert not (tmp_path / "found-prompts.json").exists()
 
 
+def test_what_a_share_of_the_cold_items_interactions_adds_is_judged_on_the_others(folder, tmp_path, call):
+    told = ("--part", "valid", "--dim", 8, "--epochs", 1, "--unseen", 5, "--shown", 0.5)
+    call(inductive, folder, *told, "--report", tmp_path / "found")
+    *alone, met = json.loads((tmp_path / "found-cold.json").read_text())
+    assert met["row"] == "hybrid that met 0.5 of their rows, nearest" and len(alone) == 5
+    all_rows = len(inductive.hr.load(folder, split=inductive.ColdItems(seed=0)).part("valid"))
+    asked = met["data"]["rows"]["valid"]
+    assert 0 < asked < all_rows and all(row["data"]["rows"]["valid"] == asked for row in alone)
+    # It trained on what was shown, which is read as nobody's history: the same rows are known of everyone who asks.
+    assert met["data"]["rows"]["train"] == alone[0]["data"]["rows"]["train"]
+
+
 def test_another_catalogue_is_scored_by_text_in_two_ways_and_in_sums_with_frozen_text(folder, tmp_path, call):
     told = ("--targets", folder, "--sources", folder, "--dim", 8, "--epochs", 1, "--own_epochs", 1, "--out", tmp_path / "kept")
     call(zeroshot, *told, "--shares", 0.5, 1, "--report", tmp_path)

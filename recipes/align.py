@@ -12,7 +12,6 @@ The saved Recommender answers by a diffusion prior over users' vectors in that s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from accelerate.utils import set_seed
 from arguments import parse, read_text, run
 from leads import table, write
 from priors import trained
+from schedules import warm_cosine
 from transformers.utils import logging
 
 import hybridrec as hr
@@ -190,13 +190,6 @@ def begin(method: Align, value: Callable[[Align], float]) -> None:
 def bent(data: hr.Dataset, plain: torch.Tensor, space: Any, value: Callable[[Any], float]) -> KernelRidge:
     """The kernel ridge regression that does best on the valid items."""
     return max((KernelRidge(data, plain, space, *point) for point in KERNELS), key=value)
-
-
-def warm_cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """Five steps up, then half a cosine down to a twentieth."""
-    return torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda t: min(1.0, (t + 1) / 5) * max(0.05, 0.5 * (1 + math.cos(math.pi * t / steps)))
-    )
 
 
 if __name__ == "__main__":

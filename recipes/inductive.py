@@ -24,13 +24,13 @@ from arguments import parse, read_text, run
 from leads import table, write
 from schedules import to_the_end
 from sums import Sum
+from unseen import prompted, some_users
 
 import hybridrec as hr
 from hybridrec.baselines.content import HistoryKernel, HistoryMean
-from hybridrec.data.batches import Query, generator
+from hybridrec.data.batches import generator
 from hybridrec.data.dataset import Relation
-from hybridrec.data.split import ColdItems, pooled
-from hybridrec.data.text import user_texts
+from hybridrec.data.split import ColdItems, joined
 from hybridrec.encoders.base import DEFAULT
 from hybridrec.encoders.text import TextEncoder
 from hybridrec.errors import DataError
@@ -70,25 +70,6 @@ class Inductive:
     report: str = field(default="", metadata={"help": "stem of two JSON files: STEM-cold.json and STEM-prompts.json"})
 
 
-class Asked:
-    """Users known by what they say: a vector each, beside the items' vectors."""
-
-    def __init__(self, users: torch.Tensor, items: torch.Tensor) -> None:
-        self.users, self.items = users, items
-
-    def represent(self, query: Query) -> torch.Tensor:
-        """User vectors (B, D)."""
-        return self.users[query.user]
-
-    def catalogue(self) -> torch.Tensor:
-        """Item vectors (I, D)."""
-        return self.items
-
-    def score(self, query: Query) -> torch.Tensor:
-        """Scores of all items: (B, I)."""
-        return self.represent(query) @ self.items.T
-
-
 def main() -> None:
     """Train, ask, print both tables."""
     args = parse(Inductive, __doc__, positional="data")
@@ -104,19 +85,18 @@ def main() -> None:
 def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result]]:
     """Both tables of one seed."""
     data, shown = divided(args, seed)
-    user = data.train.index[0]
-    enough = (torch.bincount(user, minlength=data.counts[data.source]) > 2).nonzero().flatten()
-    unseen = enough[torch.randperm(len(enough), generator=generator("cpu", seed))[: args.unseen]]
-    known = without(data, torch.isin(user, unseen))
+    unseen = some_users(data, args.unseen, seed)
+    known = data.with_train(data.train.keep(~torch.isin(data.train.index[0], unseen)))
     method, near = trained(args, known, seed), HistoryMean(data, data.features[data.target]["text"].values)
     ranked = cold_rows(args, data, method, near)
     if args.shown:
-        met = replace(known, relations={**known.relations, data.goal: pooled(replace(known, heldout={"valid": shown}))})
-        kernel = nearest(args, "met", trained(args, met, seed).catalogue().detach(), data)
+        more = trained(args, known.with_train(joined([known.train, shown])), seed)
+        kernel = nearest(args, "met", more.catalogue().detach(), data)
         ranked[f"hybrid that met {args.shown:g} of their rows, nearest"] = cold_items(kernel, data, args.part)
     if args.part != "test":
         return ranked, {}
-    return ranked, prompted(args, data, known, unseen, method, near)
+    encoder = TextEncoder(args.encoder, dim=1, rank=0, tokens=args.tokens)
+    return ranked, prompted(data, known, unseen, method, near, encoder, read_text(args.template))
 
 
 def divided(args: Inductive, seed: int) -> tuple[hr.Dataset, Relation]:
@@ -127,11 +107,6 @@ def divided(args: Inductive, seed: int) -> tuple[hr.Dataset, Relation]:
     rows = data.part(args.part)
     shown = torch.rand(len(rows), generator=generator("cpu", seed)) < args.shown
     return replace(data, heldout={**data.heldout, args.part: rows.keep(~shown)}), rows.keep(shown)
-
-
-def without(data: hr.Dataset, away: torch.Tensor) -> hr.Dataset:
-    """Data without the training rows that are ``away`` (E,)."""
-    return replace(data, relations={**data.relations, data.goal: data.train.keep(~away)})
 
 
 def trained(args: Inductive, data: hr.Dataset, seed: int) -> hr.Hybrid:
@@ -150,40 +125,6 @@ def cold_rows(args: Inductive, data: hr.Dataset, method: hr.Hybrid, near: Histor
     summed = best("share of frozen text", {f"{s:g}": Sum([kernel, frozen], [1.0, s]) for s in args.shares}, data)
     rows = {"frozen text kNN": near, "frozen text, nearest": frozen, "hybrid": method, "hybrid, nearest": kernel, SUM: summed}
     return {name: cold_items(x, data, args.part) for name, x in rows.items()}
-
-
-def prompted(
-    args: Inductive, data: hr.Dataset, known: hr.Dataset, unseen: torch.Tensor, method: hr.Hybrid, near: HistoryMean
-) -> dict[str, Result]:
-    """The last warm item of ``unseen`` users (n,), asked for by a sentence of what they chose before it."""
-    user, text = data.train.index[0], data.features[data.target]["text"].values
-    last = torch.zeros(len(user), dtype=torch.bool)
-    time = torch.zeros(len(user), dtype=torch.float64) if data.train.time is None else data.train.time
-    own = [(user == u).nonzero().flatten() for u in unseen]
-    last[[int(rows[time[rows].argsort(stable=True)[-1]]) for rows in own]] = True  # ties in file order
-    asked = replace(without(data, last), heldout={"test": data.train.keep(last)})
-    told = user_texts(asked, read_text(args.template))
-    meaning = torch.zeros(len(told), text.shape[1])
-    said = [told[u] for u in unseen.tolist()]
-    encoded = TextEncoder(args.encoder, dim=1, rank=0, tokens=args.tokens).embed(said)[0].cpu()
-    if encoded.shape[1] != text.shape[1]:
-        raise DataError(
-            f"--encoder {args.encoder} gives {encoded.shape[1]} numbers a text, the features of {args.data} have "
-            f"{text.shape[1]}; name the encoder they were made by"
-        )
-    meaning[unseen] = encoded
-    vectors = torch.zeros(len(told), args.dim)
-    vectors[unseen] = method.text_vectors(meaning[unseen], said)
-    centre = text[known.train.index[1].unique()].mean(0)
-    popular = hr.Popularity(known)
-    hr.fit(popular, known)
-    asks = {
-        "popularity": popular,
-        "frozen text": Asked(torch.nn.functional.normalize(meaning - centre, dim=1), near.items),
-        "hybrid": Asked(vectors, method.catalogue().detach()),
-        "hybrid, history instead": method,
-    }
-    return {name: hr.evaluate(x, asked, "test", ks=(20,)) for name, x in asks.items()}
 
 
 def nearest(args: Inductive, what: str, vectors: torch.Tensor, data: hr.Dataset) -> HistoryKernel:

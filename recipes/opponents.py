@@ -1,4 +1,4 @@
-"""The hybrid's competitors: each is tried at the same number of points on the valid rows, and its best is judged on test.
+"""The hybrid's competitors: each is tried at its points on the valid rows, and its best is judged on test.
 
     python recipes/opponents.py FOLDER EASE EDLAE IALS --last                       # last item out; valid: second-last
     python recipes/opponents.py OTHER EASE EDLAE IALS --last --as FOLDER            # the points found best there, as they are

@@ -17,16 +17,16 @@ from typing import Any
 
 import torch
 from accelerate.utils import set_seed
-from align import warm_cosine
 from arguments import ConfigError, parse, read_text, run, write_json
 from leads import table, write
 from priors import fit, trained
+from schedules import warm_cosine
 from transformers.utils import logging
 
 import hybridrec as hr
 from hybridrec.baselines.content import HistoryMean
 from hybridrec.data.batches import Histories, Query, generator
-from hybridrec.data.split import ColdUsers
+from hybridrec.data.split import ColdUsers, joined
 from hybridrec.data.text import render, rows_of, user_texts
 from hybridrec.encoders.base import DEFAULT
 from hybridrec.encoders.text import TextEncoder
@@ -192,12 +192,7 @@ def told(data: hr.Dataset, seed: int) -> hr.Dataset:
         wanted[order] = place < (count[user] / 5).round().clamp(min=1)
         heldout[part] = rows.keep(wanted)
         parts.append(rows.keep(~wanted))
-    known: dict[str, Any] = {"index": torch.cat([p.index for p in parts], 1)}
-    for name in ("time", "value"):
-        columns = [getattr(p, name) for p in parts]
-        known[name] = None if any(c is None for c in columns) else torch.cat(columns)
-    train = replace(data.train, **known)
-    return replace(data, relations={**data.relations, data.goal: train}, heldout=heldout)
+    return replace(data.with_train(joined(parts)), heldout=heldout)
 
 
 def genres(column: str, rows: Rows, encoder: Any, prior: Any, wording: Wording, items: TextVectors) -> dict[str, float]:

@@ -115,8 +115,7 @@ def trained(args: Rows, data: hr.Dataset, variant: str, seed: int) -> hr.Hybrid:
 def held_out(data: hr.Dataset) -> hr.Dataset:
     """One in ten training pairs, drawn once, as the valid rows; no test rows."""
     away = torch.rand(len(data.train), generator=generator("cpu", 0)) < 0.1
-    train = {**data.relations, data.goal: data.train.keep(~away)}
-    return replace(data, relations=train, heldout={"valid": data.train.keep(away)})
+    return replace(data.with_train(data.train.keep(~away)), heldout={"valid": data.train.keep(away)})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch.optim import Optimizer
@@ -13,6 +14,11 @@ import hybridrec as hr
 def falling(optimizer: Optimizer, steps: int) -> LambdaLR:
     """Up over the first hundred steps, then down to zero in a straight line."""
     return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100) * max(0.0, 1 - step / steps))
+
+
+def warm_cosine(optimizer: Optimizer, steps: int) -> LambdaLR:
+    """Five steps up, then half a cosine down to a twentieth."""
+    return LambdaLR(optimizer, lambda t: min(1.0, (t + 1) / 5) * max(0.05, 0.5 * (1 + math.cos(math.pi * t / steps))))
 
 
 def to_the_end(

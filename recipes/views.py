@@ -69,9 +69,9 @@ def thinned(data: hr.Dataset, share: float, seed: int = 0) -> hr.Dataset:
     if share >= 1:
         return data
     lot = torch.rand(len(data.train), generator=torch.Generator().manual_seed(seed))
-    rows = {**data.relations, data.goal: data.train.keep(lot < share)}
     before = data.split._asdict() if data.split else None
-    return replace(data, relations=rows, split=Split("Thinned", {"share": share, "seed": seed, "of": before}))
+    split = Split("Thinned", {"share": share, "seed": seed, "of": before})
+    return replace(data.with_train(data.train.keep(lot < share)), split=split)
 
 
 def scaled(plan: Plan, share: float) -> Plan:

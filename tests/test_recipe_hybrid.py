@@ -124,6 +124,8 @@ def test_what_a_share_of_the_cold_items_interactions_adds_is_judged_on_the_other
     assert 0 < asked < all_rows and all(row["data"]["rows"]["valid"] == asked for row in alone)
     # It trained on what was shown, which is read as nobody's history: the same rows are known of everyone who asks.
     assert met["data"]["rows"]["train"] == alone[0]["data"]["rows"]["train"]
+    with pytest.raises(inductive.DataError, match="--shown"):
+        call(inductive, folder, "--shown", 1.0)
 
 
 def test_another_catalogue_is_scored_by_text_in_two_ways_and_in_sums_with_frozen_text(folder, tmp_path, call):

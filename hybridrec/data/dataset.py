@@ -152,6 +152,10 @@ class Dataset:
         """The training rows of the goal relation."""
         return self.relations[self.goal]
 
+    def with_train(self, rows: Relation) -> Dataset:
+        """The same with other training rows of the goal relation."""
+        return replace(self, relations={**self.relations, self.goal: rows})
+
     def part(self, name: str) -> Relation:
         """The rows of the goal relation in ``train``, ``valid`` or ``test``. Raises DataError where there are none."""
         if name == "train":

@@ -8,6 +8,7 @@ each rule says which.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
@@ -33,14 +34,16 @@ def divide(data: Dataset, part: Tensor, rule: object) -> Dataset:
             f"{type(rule).__name__} leaves no training rows of the {len(rows)} rows of {data.goal!r}; hold out less"
         )
     arguments = asdict(rule)  # type: ignore[call-overload]
-    return replace(
-        data, relations={**data.relations, data.goal: train}, heldout=kept, split=Split(type(rule).__name__, arguments)
-    )
+    return replace(data.with_train(train), heldout=kept, split=Split(type(rule).__name__, arguments))
 
 
 def pooled(data: Dataset) -> Relation:
     """All rows of the goal: train, valid, test."""
-    parts = [data.train, *(data.heldout[p] for p in PARTS[1:] if p in data.heldout)]
+    return joined([data.train, *(data.heldout[p] for p in PARTS[1:] if p in data.heldout)])
+
+
+def joined(parts: Sequence[Relation]) -> Relation:
+    """The rows of all ``parts``, in their order; a time or value that some of them lack is NaN there."""
     if len(parts) == 1:
         return parts[0]
 

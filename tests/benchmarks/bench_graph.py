@@ -5,11 +5,15 @@ two graphs that drop edges. The plain version is what most code bases do: a COO 
 
     python tests/benchmarks/bench_graph.py                       # a random graph of the size of Yelp (SSLRec's split)
     python tests/benchmarks/bench_graph.py --data path/to/folder
+    python tests/benchmarks/bench_graph.py --data path/to/folder --sslrec path/to/checkout     # and beside SSLRec's own code
     python tests/benchmarks/bench_graph.py --quick
 """
 
 import argparse
+import os
+import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -77,6 +81,49 @@ class Plain(torch.nn.Module):
         return {"loss": loss}
 
 
+class SSLRec(torch.nn.Module):
+    """LightGCN or SGL of a checkout of SSLRec (https://github.com/HKUDS/SSLRec), with its own batches.
+
+    Its SGL compares every node of a batch, negatives too, with all nodes.
+    """
+
+    def __init__(self, checkout, data, name, dim):
+        super().__init__()
+        from scipy.sparse import coo_matrix
+
+        os.chdir(checkout)  # it reads its settings from there, and from the command line
+        sys.path[:0] = [] if checkout in sys.path else [checkout]
+        sys.argv[1:] = ["--model", "sgl", "--device", "cpu", "--dataset", "yelp"]
+        from config.configurator import configs
+        from data_utils.data_handler_general_cf import DataHandlerGeneralCF
+        from models.general_cf.lightgcn import LightGCN
+        from models.general_cf.sgl import SGL
+
+        row, column = data.train.index.numpy()
+        pairs = coo_matrix((np.ones(len(row), np.float32), (row, column)), tuple(data.sides.values()))
+        DataHandlerGeneralCF._load_one_mat = lambda *_: pairs  # held-out rows are not looked at
+        configs["model"].update(layer_num=DEPTH, embedding_size=dim, temperature=TEMPERATURE, cl_weight=0.1)
+        configs["model"]["keep_rate"] = KEEP if name == "SGL" else 1.0
+        handler = DataHandlerGeneralCF()
+        handler.load_data()
+        self.loader, self.model = handler.train_dataloader, (SGL if name == "SGL" else LightGCN)(handler)
+
+    def epoch(self, _):
+        """Batches of an epoch, whose negatives are drawn first."""
+        started = time.perf_counter()
+        self.loader.dataset.sample_negs()
+        self.drawing = (time.perf_counter() - started) / len(self.loader.dataset)
+        for user, positive, negative in self.loader:
+            yield SimpleNamespace(user=user.long(), positive=positive.long(), negative=negative.long())
+
+    def forward(self, batch):
+        return {"loss": self.model.cal_loss((batch.user, batch.positive, batch.negative))[0]}
+
+    def rate(self, steps):
+        """Interactions a second, with what their negatives took to draw."""
+        return 1 / (1 / rate(self, self, steps) + self.drawing)
+
+
 def rate(method, sampler, steps):
     """Interactions a second over ``steps`` steps, the first left out."""
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)
@@ -99,6 +146,7 @@ def main():
     """Print one row a method and width."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="a data set folder; a random graph of Yelp's size if not given")
+    parser.add_argument("--sslrec", type=os.path.abspath, help="a checkout of SSLRec, to run its own code as well")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--quick", action="store_true", help="a small graph and two steps")
@@ -109,16 +157,23 @@ def main():
     )
     steps = 2 if args.quick else args.steps
     print(f"{data}; batch {BATCH}, {DEPTH} layers, {torch.get_num_threads()} thread(s)")
-    print(f"{'method':10}{'width':>6}{'ours/s':>12}{'plain/s':>12}{'ratio':>8}")
+    print(
+        f"{'method':10}{'width':>6}{'ours/s':>12}{'plain/s':>12}{'ratio':>8}"
+        + f"{'SSLRec/s':>12}{'ratio':>8}" * bool(args.sslrec)
+    )
     for width in (32,) if args.quick else (32, 64):
         for name, contrast in (("LightGCN", False), ("SGL", True)):
             torch.manual_seed(0)
             ours = getattr(hr, name)(data, dim=width, depth=DEPTH)
             sampler = ours.sampler(data, batch_size=BATCH)
             # Turn and turn about, so that a busy machine is busy for both.
-            pairs = [(rate(ours, sampler, steps), rate(Plain(data, width, contrast), sampler, steps)) for _ in range(2)]
-            mine, its = (max(x) for x in zip(*pairs, strict=True))
-            print(f"{name:10}{width:6}{mine:12,.0f}{its:12,.0f}{mine / its:8.1f}", flush=True)
+            turns = []
+            for _ in range(2):
+                turns.append([rate(ours, sampler, steps), rate(Plain(data, width, contrast), sampler, steps)])
+                if args.sslrec:
+                    turns[-1].append(SSLRec(args.sslrec, data, name, width).rate(steps))
+            mine, *others = (max(x) for x in zip(*turns, strict=True))
+            print(f"{name:10}{width:6}{mine:12,.0f}" + "".join(f"{x:12,.0f}{mine / x:8.1f}" for x in others), flush=True)
 
 
 if __name__ == "__main__":

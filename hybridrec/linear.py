@@ -53,15 +53,18 @@ def room_for(items: int) -> None:
         )
 
 
-def gram(x: Any) -> Tensor:
-    """``X'X`` of a scipy sparse matrix (U, I): dense (I, I) float32. Raises CatalogueTooLarge."""
+def gram(x: Any, device: torch.device | None = None) -> Tensor:
+    """``X'X`` of a scipy sparse matrix (U, I): dense (I, I) float32, on ``device`` where that is a CUDA GPU.
+
+    What is computed from it is then computed there. Raises CatalogueTooLarge for the machine's memory, not for the GPU's.
+    """
     items = x.shape[1]
     room_for(items)
     g = torch.empty(items, items)
     rows, array = x.T.tocsr(), g.numpy()
     for start in range(0, items, BLOCK):
         (rows[start : start + BLOCK] @ x).toarray(out=array[start : start + BLOCK])
-    return g
+    return g if device is None or device.type != "cuda" else g.to(device)
 
 
 def add_gram_(g: Tensor, x: Any, weight: float = 1.0) -> Tensor:
@@ -69,26 +72,28 @@ def add_gram_(g: Tensor, x: Any, weight: float = 1.0) -> Tensor:
     rows = x.T.tocsr()
     for start in range(0, len(g), BLOCK):
         product = (rows[start : start + BLOCK] @ x).toarray()
-        g[start : start + BLOCK].add_(torch.from_numpy(product).to(g.dtype), alpha=weight)
+        g[start : start + BLOCK].add_(torch.from_numpy(product).to(g), alpha=weight)
     return g
 
 
 def invert_(a: Tensor) -> Tensor:
     """The inverse of a symmetric positive definite matrix (I, I), written over it. Only its upper triangle is read.
 
-    Cholesky factor, then inverse, both by LAPACK in the matrix's own memory. Raises SingularError.
+    Cholesky factor, then inverse: by LAPACK in the matrix's own memory, or on the GPU that holds the matrix, where three
+    times its memory is taken meanwhile. Raises SingularError.
     """
     from scipy.linalg import get_lapack_funcs
 
+    if a.is_cuda:
+        factor, info = torch.linalg.cholesky_ex(a, upper=True)
+        _verify_inverse(torch.cholesky_inverse(factor, upper=True, out=a), bool(info))
+        return a
     lapack = a.numpy().T  # the Fortran order of the transpose is the C order of the matrix
     factor, inverse = get_lapack_funcs(("potrf", "potri"), (lapack,))
     c, failed = factor(lapack, lower=1, overwrite_a=1, clean=0)
     if not failed:
         c, failed = inverse(c, lower=1, overwrite_c=1)
-    if failed or not a.diagonal().isfinite().all():  # a NaN goes through LAPACK unseen
-        raise SingularError(
-            f"a matrix of {len(a):,} rows is not positive definite: raise ridge, and check that no value is NaN"
-        )
+    _verify_inverse(a, bool(failed))
     assert c.ctypes.data == a.data_ptr(), "LAPACK copied the matrix"
     for start in range(0, len(a), BLOCK):
         stop = start + BLOCK
@@ -96,6 +101,13 @@ def invert_(a: Tensor) -> Tensor:
         corner.copy_(corner.triu() + corner.triu(1).T)
         a[stop:, start:stop] = a[start:stop, stop:].T
     return a
+
+
+def _verify_inverse(a: Tensor, failed: bool) -> None:
+    if failed or not a.diagonal().isfinite().all():  # a NaN goes through a factorisation unseen
+        raise SingularError(
+            f"a matrix of {len(a):,} rows is not positive definite: raise ridge, and check that no value is NaN"
+        )
 
 
 def without_self_(inverse: Tensor) -> Tensor:

@@ -4,6 +4,8 @@
     python recipes/opponents.py OTHER EASE EDLAE IALS --last --as FOLDER            # the points found best there, as they are
     python recipes/opponents.py RATINGS EASE EDLAE IALS                             # the split of the data, or a random one
 
+Where the split has no valid rows one in ten training pairs is held out to choose by, and what was chosen is trained on all.
+
 Points are data: opponents.yaml. With `--last` everything before the last item trains and is read on test. `--recencies` are
 tried besides at every point of a closed form, whose solution they leave alone. What ended is in OUT and is not run again.
 
@@ -22,10 +24,10 @@ from typing import Any
 import torch
 from arguments import read_yaml, run, write_json
 from leads import table, write
-from schedules import falling
+from schedules import falling, solved
 
 import hybridrec as hr
-from hybridrec.data.split import LeaveOneOut
+from hybridrec.data.split import LeaveOneOut, with_valid
 from hybridrec.evaluation import Result
 from hybridrec.rows import Recency
 from hybridrec.saving import build, make_folder
@@ -50,8 +52,8 @@ def main() -> None:
     known = read_yaml(args.points)
     if unknown := sorted(set(args.labels) - set(known)):
         parser.error(f"no points for {unknown}; {args.points} has {sorted(known)}")
-    first = hr.load(args.data, split=LeaveOneOut()) if args.last else hr.load(args.data)
-    final = hr.load(args.data, split=LeaveOneOut(valid=False)) if args.last else first
+    first = hr.load(args.data, split=LeaveOneOut()) if args.last else with_valid(hr.load(args.data))
+    final = hr.load(args.data, split=LeaveOneOut(valid=False)) if args.last else hr.load(args.data)
     make_folder(args.out)
     for label in args.labels:
         path = args.out / f"{first.name}-{label}-{args.seed}.json"
@@ -92,7 +94,9 @@ def fitted(name: str, point: dict[str, Any], data: hr.Dataset, seed: int) -> Any
     torch.manual_seed(seed)
     method = getattr(hr, name)(data, **build(point.get("arguments") or {}))
     fit = point.get("fit") or {}
-    how = {"every": fit["epochs"], "patience": None, "validate": lambda _: 0.0, "schedule": falling} if fit else {}
+    if not fit:
+        return solved(method, data)
+    how = {"every": fit["epochs"], "patience": None, "validate": lambda _: 0.0, "schedule": falling}
     hr.fit(method, data, seed=seed, progress=False, **fit, **how)
     return method
 

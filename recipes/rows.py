@@ -10,7 +10,7 @@ in the sum. Test rows are looked at once, at the end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from arguments import parse, run
 from leads import table, write
-from schedules import to_the_end
+from schedules import solved, to_the_end
 
 import hybridrec as hr
-from hybridrec.data.batches import generator
+from hybridrec.data.split import with_valid
 from hybridrec.errors import DataError
 from hybridrec.evaluation import Result
 from hybridrec.views.absorb import Anywhere
@@ -34,6 +34,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "temperature 0.1": {"temperature": 0.1},
     "temperature 0.15": {"temperature": 0.15},
     "drop 0.5": {"drop": 0.5},
+    "all words": {"vocabulary": 1 << 16},
+    "all words, cold 0.5": {"vocabulary": 1 << 16, "cold": 0.5},
     "temperature 0.15, drop 0.5": {"temperature": 0.15, "drop": 0.5},
 }
 
@@ -68,7 +70,7 @@ def main() -> None:
     if unknown := sorted(set(args.variants) - set(VARIANTS)):
         raise DataError(f"no variant is called {unknown[0]!r}; wanted some of {list(VARIANTS)}")
     data = hr.load(args.data)
-    inner = data if len(data.heldout.get("valid", ())) else held_out(data)
+    inner = with_valid(data)
     points = list(product(args.ridges, args.dropouts, args.kernels, args.word_kernels))
     closed = best([(p, opponent(args, inner, *p)) for p in points], inner)
     hybrids = best([(v, trained(args, inner, v, args.seeds[0])) for v in args.variants], inner)
@@ -98,9 +100,7 @@ def best(tried: list[tuple[Any, Any]], data: hr.Dataset) -> tuple[Any, Any]:
 def opponent(args: Rows, data: hr.Dataset, ridge: float, dropout: float, kernel: float, words: float) -> Any:
     """EDLAE, with kernels of what text there is."""
     told: dict[str, Any] = {"modality": args.modality if kernel else None, "words": args.words if words else None}
-    method = hr.CEASE(data, ridge, kernel, dropout=dropout, word_weight=words, **told)
-    hr.fit(method, data)
-    return method
+    return solved(hr.CEASE(data, ridge, kernel, dropout=dropout, word_weight=words, **told), data)
 
 
 def trained(args: Rows, data: hr.Dataset, variant: str, seed: int) -> hr.Hybrid:
@@ -110,12 +110,6 @@ def trained(args: Rows, data: hr.Dataset, variant: str, seed: int) -> hr.Hybrid:
     method = hr.Hybrid(data, dim=args.dim, **told, **VARIANTS[variant])
     to_the_end(method, data, args.epochs, args.batch, args.lr, seed, progress=False)
     return method
-
-
-def held_out(data: hr.Dataset) -> hr.Dataset:
-    """One in ten training pairs, drawn once, as the valid rows; no test rows."""
-    away = torch.rand(len(data.train), generator=generator("cpu", 0)) < 0.1
-    return replace(data.with_train(data.train.keep(~away)), heldout={"valid": data.train.keep(away)})
 
 
 if __name__ == "__main__":

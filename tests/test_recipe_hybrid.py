@@ -96,7 +96,7 @@ def test_rows_without_order_are_chosen_by_on_valid_or_on_training_pairs_held_out
     assert closed["data"]["rows"] == {"train": 800, "valid": 80, "test": 80} and both["part"] == "test"
     assert hybrid["method"]["arguments"]["view"]["class"].endswith("Anywhere")
     data = rows.hr.load(folder)
-    inner = rows.held_out(replace(data, heldout={"test": data.part("test")}))
+    inner = rows.with_valid(replace(data, heldout={"test": data.part("test")}))
     assert set(inner.heldout) == {"valid"} and len(inner.train) + len(inner.part("valid")) == 800
 
 

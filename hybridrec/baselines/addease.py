@@ -48,7 +48,8 @@ class AddEASE(nn.Module):
         """Solve both and add them in place."""
         timed(data, self.recency)
         a, c = feature_weights(features(data, self.modality), self.feature_ridge)
-        b = without_self_(invert_(regularise_(gram(interactions(data)), self.ridge)))
+        b = without_self_(invert_(regularise_(gram(interactions(data), self.weights.device), self.ridge)))
+        a, c = a.to(b), c.to(b)
         b.mul_(1 - self.mix).addmm_(a, c.T, alpha=self.mix).fill_diagonal_(0)
         self.weights = b.to(self.weights.device)
 

@@ -60,8 +60,9 @@ class CEASE(nn.Module):
         timed(data, self.recency)
         f = None if self.modality is None else features(data, self.modality)
         said = None if self.words is None else word_rows(feature(data, self.words).values.long(), self.vocabulary)
-        g = regularise_(gram(interactions(data)), self.ridge, self.dropout)
+        g = regularise_(gram(interactions(data), self.weights.device), self.ridge, self.dropout)
         if f is not None:
+            f = f.to(g)
             g.addmm_(f, f.T, alpha=self.weight)
         if said is not None:
             add_gram_(g, said.T, self.word_weight)

@@ -38,7 +38,7 @@ class EDLAE(nn.Module):
     def solve(self, data: Dataset) -> None:
         """Invert the regularised Gram matrix of the training rows."""
         timed(data, self.recency)
-        g = regularise_(gram(interactions(data)), self.ridge, self.dropout)
+        g = regularise_(gram(interactions(data), self.weights.device), self.ridge, self.dropout)
         self.weights = without_self_(invert_(g)).to(self.weights.device)
 
     def score(self, query: Query) -> Tensor:

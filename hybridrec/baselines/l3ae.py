@@ -55,7 +55,8 @@ class L3AE(nn.Module):
         """Solve both phases."""
         timed(data, self.recency)
         a, c = feature_weights(features(data, self.modality), self.feature_ridge)
-        p = invert_(regularise_(gram(interactions(data)), self.ridge + self.distil))
+        p = invert_(regularise_(gram(interactions(data), self.weights.device), self.ridge + self.distil))
+        a, c = a.to(p), c.to(p)
         self_weight = (a * c).sum(1)  # what A C' has on its diagonal and S has not: (I,)
         pa, diagonal = p @ a, p.diagonal().clone()  # (I, D), (I,)
         ps = (pa * c).sum(1) - diagonal * self_weight  # the diagonal of P S

@@ -12,6 +12,7 @@ from hybridrec.encoders.graph import LightGCN
 from hybridrec.encoders.table import NodeTable
 from hybridrec.foldin import known_or_folded
 from hybridrec.losses.explicit import bootstrap
+from hybridrec.losses.ranking import squared_length
 from hybridrec.memo import Memo
 from hybridrec.saving import configured
 from hybridrec.views.data import EdgeDrop
@@ -28,23 +29,26 @@ class BUIR(nn.Module):
     Lee et al. 2021, BUIR, arXiv 2105.06323, eqs. 2 to 6, the neighbour-based variant: both encoders read thinned graphs.
     contrastive | data-based + model-based views | natural pairs | BYOL
 
-    ``momentum`` is tau, ``keep`` the share of edges each encoder reads. Scores are ``<q(u), i> + <u, q(i)>``, that is, the
+    ``momentum`` is tau, ``keep`` the share of edges each encoder reads, ``shrink`` the weight of L2 over all parameters (half
+    of the authors' weight decay, which the gradient of Adam takes in). Scores are ``<q(u), i> + <u, q(i)>``, that is, the
     product of vectors twice as wide.
     """
 
     sampler = PairSampler
 
-    def __init__(self, data: Dataset, dim: int = 64, depth: int = 2, momentum: float = 0.995, keep: float = 0.8) -> None:
+    def __init__(
+        self, data: Dataset, dim: int = 64, depth: int = 2, momentum: float = 0.995, keep: float = 0.8, shrink: float = 0.0
+    ) -> None:
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
         self.twin = MomentumTwin(self.nodes, momentum)
         self.encoder, self.predict = LightGCN(depth), nn.Linear(dim, dim)
-        self.view = EdgeDrop(keep)
+        self.view, self.shrink = EdgeDrop(keep), shrink
         self._memo = Memo()
 
     def forward(self, batch: Pairs) -> dict[str, Tensor]:
-        """Terms ``user`` and ``item``: each side predicts the other; negatives are not used."""
+        """Terms ``user``, ``item`` (each side predicts the other) and ``decay``; negatives are not used."""
         self.twin.follow(self.nodes)
         online = self.nodes.split(self.encoder(self.view(self.graph), self.nodes()))
         target = self.nodes.split(self.encoder(self.view(self.graph), self.twin()))
@@ -52,6 +56,7 @@ class BUIR(nn.Module):
         return {
             "user": bootstrap(self.predict(user), target.item[batch.positive]),
             "item": bootstrap(self.predict(item), target.user[batch.user]),
+            "decay": self.shrink * squared_length(self.nodes(), *self.predict.parameters()),
         }
 
     def embed(self) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from hybridrec.losses.explicit import bootstrap
 from hybridrec.losses.ranking import squared_norm
 from hybridrec.memo import Memo
 from hybridrec.saving import configured
+from hybridrec.views.data import EdgeDrop
 from hybridrec.views.feature import Dropout, SignNoise
 
 if TYPE_CHECKING:
@@ -42,17 +43,19 @@ class SelfCF(nn.Module):
         rate: float = 0.5,
         decay: float = 1e-3,
         view: Dropout | SignNoise | None = None,
+        edges: EdgeDrop | None = None,
     ) -> None:
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
         self.encoder, self.predict = LightGCN(depth), nn.Linear(dim, dim)
-        self.view, self.decay = view or Dropout(rate), decay
+        self.view, self.edges, self.decay = view or Dropout(rate), edges, decay
         self._memo = Memo()
 
     def forward(self, batch: Pairs) -> dict[str, Tensor]:
         """Terms ``user``, ``item`` (each side predicts the other) and ``decay``; negatives are not used."""
-        main = self.nodes.split(self.encoder(self.graph, self.nodes()))
+        graph = self.graph if self.edges is None else self.edges(self.graph)
+        main = self.nodes.split(self.encoder(graph, self.nodes()))
         user, item = main.user[batch.user], main.item[batch.positive]
         return {
             "user": bootstrap(self.predict(user), self.view(item)) / 4,

@@ -11,19 +11,24 @@ from hybridrec.saving import configured
 from hybridrec.shares import of_entries, of_rows
 
 
-def _kept(n: int, keep: float, device: torch.device) -> Tensor:
+def _kept(n: int, keep: float | Tensor, device: torch.device) -> Tensor:
     return torch.rand(n, device=device) < keep
 
 
 @configured
 class EdgeDrop:
-    """The graph with each edge kept with probability ``keep``, normalised anew: SGL-ED, Wu et al. 2021, arXiv 2010.10783."""
+    """The graph with each edge kept with probability ``keep``, normalised anew: SGL-ED, Wu et al. 2021, arXiv 2010.10783.
 
-    def __init__(self, keep: float = 0.9) -> None:
-        self.keep = keep
+    With ``least`` that probability is drawn between the two at every call, as the authors of BUIR and SelfCF have it.
+    """
+
+    def __init__(self, keep: float = 0.9, least: float | None = None) -> None:
+        self.keep, self.least = keep, least
 
     def __call__(self, x: Graph) -> Graph:
-        return x.keep(_kept(x.edges, self.keep, x.col.device))
+        device = x.col.device
+        keep = self.keep if self.least is None else torch.empty((), device=device).uniform_(self.least, self.keep)
+        return x.keep(_kept(x.edges, keep, device))
 
 
 @configured

@@ -53,7 +53,7 @@ def test_ease_is_the_ridge_regression_of_every_item(planted, x):
 
 def test_ease_weights_are_held_in_the_memory_of_the_gram_matrix(planted, monkeypatch):
     made = []
-    monkeypatch.setattr("hybridrec.baselines.ease.gram", lambda x: made.append(linear.gram(x)) or made[0])
+    monkeypatch.setattr("hybridrec.baselines.ease.gram", lambda x, device: made.append(linear.gram(x, device)) or made[0])
     method = EASE(planted)
     method.solve(planted)
     assert method.weights.data_ptr() == made[0].data_ptr()

@@ -46,7 +46,7 @@ class Inductive:
 
     data: str = field(default="amazon-beauty", metadata={"help": "folder with features_text.npy and features_words.npy"})
     seeds: list[int] = field(default_factory=lambda: [0], metadata={"help": "seeds of split, weights and order"})
-    unseen: int = field(default=1000, metadata={"help": "users without a row in training"})
+    unseen: int = field(default=1000, metadata={"help": "users without a row in training, for the prompts; 0: none"})
     dim: int = field(default=192, metadata={"help": "width of the item vectors"})
     cold: float = field(default=0.5, metadata={"help": "chance that an item is known by its text alone in training"})
     cold_read: float | None = field(default=None, metadata={"help": "that of entries that are read; the same draw if none"})
@@ -93,7 +93,7 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
         more = trained(args, known.with_train(joined([known.train, shown])), seed)
         kernel = nearest(args, "met", more.catalogue().detach(), data)
         ranked[f"hybrid that met {args.shown:g} of their rows, nearest"] = cold_items(kernel, data, args.part)
-    if args.part != "test":
+    if args.part != "test" or not len(unseen):
         return ranked, {}
     encoder = TextEncoder(args.encoder, dim=1, rank=0, tokens=args.tokens)
     return ranked, prompted(data, known, unseen, method, near, encoder, read_text(args.template))

@@ -8,12 +8,16 @@ import torch
 from conftest import planted, worded
 from test_methods import METHODS, TRAINING, query, small
 
+from hybridrec.baselines import CEASE, EASE, EDLAE, L3AE, AddEASE
 from hybridrec.evaluation.ranking import evaluate
+from hybridrec.linear import SingularError, invert_
 from hybridrec.losses.contrastive import info_nce
 from hybridrec.losses.diffusion import catalogue_squared_error
 from hybridrec.losses.softmax import catalogue_cross_entropy
+from hybridrec.methods import Hybrid
 from hybridrec.saving import load_method, save_method
 from hybridrec.training import Checkpoints, fit
+from hybridrec.views.absorb import Anywhere
 from hybridrec.views.noise import noisy_rows
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -47,6 +51,28 @@ def test_a_method_trains_on_the_gpu_and_ranks_there_as_on_the_cpu(name, data, tm
         torch.testing.assert_close(scores, there.score(query(data)), rtol=1e-3, atol=1e-3)
     for metric, value in evaluate(there, data).metrics.items():
         assert value == pytest.approx(here.metrics[metric], abs=2e-3)
+
+
+@pytest.mark.parametrize("closed", [EASE, EDLAE, CEASE, L3AE, AddEASE])
+def test_a_closed_form_is_solved_on_the_gpu_that_holds_it_as_on_the_cpu(closed, data):
+    here, there = closed(data), closed(data).cuda()
+    fit(here, data)
+    fit(there, data)
+    assert there.weights.is_cuda
+    torch.testing.assert_close(there.weights.cpu(), here.weights, rtol=1e-3, atol=1e-4)
+
+
+def test_a_matrix_that_is_not_positive_definite_is_told_on_the_gpu_too():
+    with pytest.raises(SingularError, match="raise ridge"):
+        invert_(-torch.eye(3, device="cuda"))
+
+
+def test_the_hybrid_learns_on_the_gpu_from_rows_of_which_all_is_dropped():
+    data = worded(planted(users=150, taste=0.9))
+    short = data.with_train(data.train.keep(torch.rand(len(data.train), generator=torch.Generator().manual_seed(0)) < 0.2))
+    method = Hybrid(short, dim=16, modality=None, words=None, view=Anywhere(), drop=0.5)
+    fit(method, short, epochs=5, every=5, **HOW)
+    assert all(bool(p.isfinite().all()) for p in method.parameters())
 
 
 @pytest.mark.parametrize("name", ["LightGCN", "SGL", "MultVAE", "DiffRec", "CFGAN", "SASRec", "BERT4Rec", "Hybrid"])

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from hybridrec.data.dataset import Dataset
 
 
+# A row of which all was dropped has no direction; by torch's own bound its gradient would be 1e12 times what reaches it.
+SHORTEST = 1e-6
+
+
 @configured
 class Hybrid(nn.Module):
     """Rows with entries taken out and the rest noised, rebuilt through item vectors made of text and of interactions.
@@ -121,7 +125,7 @@ class Hybrid(nn.Module):
 
     def residual(self, bag: Tensor, newest: Tensor) -> Tensor:
         """``unit(u + perceptron(u, newest))`` with u the noised direction of ``bag``: (B, D)."""
-        u = F.normalize(bag, dim=1)
+        u = F.normalize(bag, dim=1, eps=SHORTEST)
         if self.training and self.noise:
             u = u + self.noise * u.shape[1] ** -0.5 * torch.randn_like(u)
         h = dropout(F.gelu(self.inner(torch.cat([u, newest], 1))), 0.2, self.training)

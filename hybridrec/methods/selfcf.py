@@ -27,9 +27,11 @@ class SelfCF(nn.Module):
     """A user predicts the items chosen as they are under dropout, and the items the user; no negatives, no second encoder.
 
     Zhou et al. 2023, SelfCF, arXiv 2107.03019, eqs. 4 to 9, with embedding dropout as the perturbation of the output.
-    contrastive | feature-based views | natural pairs | BYOL
+    contrastive | data-based + feature-based views | natural pairs | BYOL
 
-    ``view`` perturbs what is predicted, ``Dropout(rate)`` unless another is given. Scores are ``<q(u), i> + <u, q(i)>``, that
+    ``view`` perturbs what is predicted, ``Dropout(rate)`` unless another is given. The graph that is read in training is thinned
+    besides, which the paper leaves to its backbone and the authors' code does: a share of edges drawn between ``least`` and all
+    is kept at every step. Scores are ``<q(u), i> + <u, q(i)>``, that
     is, the product of vectors twice as wide.
     """
 
@@ -43,19 +45,18 @@ class SelfCF(nn.Module):
         rate: float = 0.5,
         decay: float = 1e-3,
         view: Dropout | SignNoise | None = None,
-        edges: EdgeDrop | None = None,
+        least: float = 0.0,
     ) -> None:
         super().__init__()
         self.graph = data.graph()
         self.nodes = NodeTable(data.sides, dim)
         self.encoder, self.predict = LightGCN(depth), nn.Linear(dim, dim)
-        self.view, self.edges, self.decay = view or Dropout(rate), edges, decay
+        self.view, self.edges, self.decay = view or Dropout(rate), EdgeDrop(1.0, least), decay
         self._memo = Memo()
 
     def forward(self, batch: Pairs) -> dict[str, Tensor]:
         """Terms ``user``, ``item`` (each side predicts the other) and ``decay``; negatives are not used."""
-        graph = self.graph if self.edges is None else self.edges(self.graph)
-        main = self.nodes.split(self.encoder(graph, self.nodes()))
+        main = self.nodes.split(self.encoder(self.edges(self.graph), self.nodes()))
         user, item = main.user[batch.user], main.item[batch.positive]
         return {
             "user": bootstrap(self.predict(user), self.view(item)) / 4,

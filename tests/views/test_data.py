@@ -33,6 +33,12 @@ def test_edge_drop_keeps_the_share_it_was_told(graph):
     assert EdgeDrop(1.0)(graph).edges == 60
 
 
+def test_edge_drop_draws_the_share_anew_where_it_is_told_the_least(graph):
+    torch.manual_seed(0)
+    kept = torch.tensor([float(EdgeDrop(1.0, least=0.2)(graph).edges) for _ in range(300)]) / 60
+    assert abs(kept.mean() - 0.6) < 0.05 and kept.min() < 0.35 and kept.max() > 0.9
+
+
 def test_node_drop_takes_all_edges_of_a_node_and_only_those(graph):
     torch.manual_seed(1)
     whole, thin = dense(graph) > 0, dense(NodeDrop(0.7)(graph)) > 0

@@ -6,6 +6,11 @@
 FOLDER has `features_text.npy` and `features_words.npy`, as `recipes/embed.py` writes them. The first form tries the closed
 form's `--ridges`, `--kernels`, `--word_kernels` and `--recencies`, and `--shares` of it in the sum, and says which were best;
 `--final` wants one of each. Results with their passports go to `--report`, the first seed's Hybrid to `--out`.
+
+    python recipes/denoise.py FOLDER --final --kernels 80 --recencies 0.7 --recommender runs/shop
+    python recipes/query.py "a soap for dry skin" --artifact runs/shop
+
+saves it as a Recommender besides, which answers users, histories and prompts, and ranks items nobody has met by their text.
 """
 
 from __future__ import annotations
@@ -16,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from arguments import parse, run
+from arguments import parse, read_text, run
 from leads import table, write
 from schedules import to_the_end
 
 import hybridrec as hr
 from hybridrec.data.split import LeaveOneOut
+from hybridrec.encoders.base import DEFAULT
+from hybridrec.encoders.text import TextEncoder
 from hybridrec.errors import DataError
 from hybridrec.evaluation import Result, shuffled_text
 from hybridrec.rows import Recency
@@ -60,6 +67,10 @@ class Denoise:
     shares: list[float] = field(default_factory=lambda: [0.05], metadata={"help": "weights of the closed form in the sum"})
     report: str = field(default="", metadata={"help": "JSON file for every row and seed with passports"})
     out: str = field(default="runs/denoise", metadata={"help": "folder for the first seed's Hybrid and all users' values"})
+    recommender: str = field(default="", metadata={"help": "folder for a Recommender of the first seed's; none if empty"})
+    encoder: str = field(default=DEFAULT, metadata={"help": "the encoder that features_text.npy was made by: it reads prompts"})
+    item_template: str = field(default="prompts/item.j2", metadata={"help": "Jinja file that rendered a row of items for it"})
+    query_template: str = field(default="prompts/query.j2", metadata={"help": "Jinja file that renders a prompt"})
 
 
 def main() -> None:
@@ -87,9 +98,19 @@ def main() -> None:
             result.save(Path(args.out) / "cells" / f"{data.name}-{part}-{seed}-{name.replace(' ', '-')}")
         if seed == args.seeds[0]:
             save_method(method, Path(args.out) / f"{data.name}-{part}", data.schema)
+            if args.recommender:
+                recommender(args, data, method, found["hybrid"]).save_pretrained(args.recommender)
     print(table(runs, BOTH))
     if args.report:
         write(Path(args.report), runs, BOTH)
+
+
+def recommender(args: Denoise, data: hr.Dataset, method: hr.Hybrid, judged: Result) -> hr.Recommender:
+    """The hybrid with the encoder of its items' texts, which reads prompts and the texts of items added later."""
+    templates = {"item": read_text(args.item_template), "query": read_text(args.query_template)}
+    said = data.features[data.target]["text"].values
+    encoder = TextEncoder(args.encoder, dim=1, rank=0)
+    return hr.Recommender(method.cpu(), data, encoder, templates=templates, text_vectors=(said, said), metrics=judged)
 
 
 def opponent(args: Denoise, data: hr.Dataset, part: str) -> tuple[Any, Result]:

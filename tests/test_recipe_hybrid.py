@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import planted
+from tinytext import tiny_sentences
 
 import hybridrec as hr
 from hybridrec.data.dataset import Feature
@@ -86,6 +87,37 @@ def test_the_sum_with_the_closed_form_is_chosen_on_valid(folder, tmp_path, call,
     closed, hybrid, both = json.loads((tmp_path / "found.json").read_text())
     assert [r["row"] for r in (closed, hybrid, both)] == ["closed form 0.7", "hybrid", "hybrid + closed form"]
     assert closed["method"]["arguments"]["words"] in (None, "words") and both["part"] == "valid"
+
+
+def test_a_trained_hybrid_becomes_a_recommender_that_answers_prompts_and_takes_new_items(tmp_path, call):
+    tiny = tiny_sentences(tmp_path / "base", ["red tea", "blue cup", "kind"])
+    table = pa.table({"item_id": list(range(100, 140)), "title": [("red tea", "blue cup")[i % 2] for i in range(40)]})
+    save_folder(replace(planted(users=80, taste=0.95), tables={"item": table}), tmp_path / "plain")
+    call(embed, tmp_path / "plain", "--encoder", tiny, "--out", tmp_path / "shop")
+    told = (
+        "--final",
+        "--kernels",
+        5,
+        "--recencies",
+        0.7,
+        "--dim",
+        8,
+        "--epochs",
+        3,
+        "--encoder",
+        tiny,
+        "--out",
+        tmp_path / "out",
+    )
+    call(denoise, tmp_path / "shop", *told, "--recommender", tmp_path / "artifact")
+    asked = hr.Recommender.from_pretrained(tmp_path / "artifact")
+    assert isinstance(asked.method, hr.Hybrid)
+    for prompt, kind in (("red tea", 0), ("blue cup", 1)):
+        assert {found.item % 2 for found in asked.recommend(prompt=prompt, k=5)} == {kind}
+    assert asked.recommend(history=[100, 102], prompt="red tea", guidance=1.0, k=3)
+    asked.add_items([{"item_id": 999, "title": "red tea"}])
+    ranked = [found.item for found in asked.recommend(prompt="red tea", k=41)]
+    assert len(ranked) == 41 and ranked.index(999) < 25
 
 
 def test_rows_without_order_are_chosen_by_on_valid_or_on_training_pairs_held_out(folder, tmp_path, call, capsys):

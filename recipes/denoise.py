@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from arguments import parse, read_text, run
 from leads import table, write
-from schedules import to_the_end
+from schedules import solved, to_the_end
 
 import hybridrec as hr
 from hybridrec.data.split import LeaveOneOut
@@ -80,7 +80,7 @@ def main() -> None:
         raise DataError(f"no variant is called {unknown[0]!r}; wanted some of {[*VARIANTS, SHUFFLED]}")
     data = hr.load(args.data, split=LeaveOneOut(valid=not args.final))
     part = "test" if args.final else "valid"
-    solved, closed = opponent(args, data, part)
+    core, closed = opponent(args, data, part)
     runs = []
     for seed in args.seeds:
         method = trained(args, data, seed)
@@ -89,7 +89,7 @@ def main() -> None:
             method.steps = steps
             found["hybrid" if steps == 1 else f"hybrid, {steps} steps"] = hr.evaluate(method, data, part)
         method.steps = 1
-        found[BOTH] = summed(args, data, part, method, solved)
+        found[BOTH] = summed(args, data, part, method, core)
         for name in args.variants:
             source = shuffled_text(data, seed) if name == SHUFFLED else data
             found[name] = hr.evaluate(trained(args, source, seed, **VARIANTS.get(name, {})), data, part)
@@ -128,8 +128,7 @@ def opponent(args: Denoise, data: hr.Dataset, part: str) -> tuple[Any, Result]:
             said = {"words": "words", "word_weight": words} if words else {}
             method = hr.CEASE(data, ridge=ridge, weight=kernel, recency=Recency(decay), **said)
             if weights is None:
-                hr.fit(method, data)
-                weights = method.weights
+                weights = solved(method, data).weights
             method.weights = weights
             result = hr.evaluate(method, data, part)
             print(
@@ -143,11 +142,11 @@ def opponent(args: Denoise, data: hr.Dataset, part: str) -> tuple[Any, Result]:
     return best
 
 
-def summed(args: Denoise, data: hr.Dataset, part: str, method: hr.Hybrid, solved: Any) -> Result:
+def summed(args: Denoise, data: hr.Dataset, part: str, method: hr.Hybrid, core: Any) -> Result:
     """The sum of both with the best of the shares given, on the valid rows."""
     found: list[Result] = []
     for share in args.shares:
-        found.append(hr.evaluate(hr.Blend.of(data, [method, solved], [1.0, share]), data, part))
+        found.append(hr.evaluate(hr.Blend.of(data, [method, core], [1.0, share]), data, part))
         print(f"sum: share {share:g}: {found[-1].metrics['ndcg@20']:.4f}", flush=True)
     return max(found, key=lambda result: result.metrics["ndcg@20"])
 

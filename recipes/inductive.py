@@ -115,7 +115,7 @@ def trained(args: Inductive, data: hr.Dataset, seed: int) -> hr.Hybrid:
     given = {"cold": args.cold, "cold_read": args.cold_read, "word_dropout": args.word_dropout}
     method = hr.Hybrid(data, dim=args.dim, view=Anywhere(), **given)
     to_the_end(method, data, args.epochs, args.batch, args.lr, seed)
-    return method
+    return method.cpu()  # beside frozen text
 
 
 def cold_rows(args: Inductive, data: hr.Dataset, method: hr.Hybrid, near: HistoryMean) -> dict[str, Result]:

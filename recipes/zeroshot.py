@@ -73,7 +73,7 @@ def trained(args: ZeroShot, source: str) -> hr.Hybrid:
     method = hr.Hybrid(data, dim=args.dim, cold=args.cold)
     to_the_end(method, data, args.epochs, 80, 3e-3, args.seed)
     save_method(method, Path(args.out) / data.name, data.schema)
-    return method
+    return method.cpu()  # beside frozen text
 
 
 def judge(args: ZeroShot, data: hr.Dataset, known: dict[str, hr.Hybrid]) -> tuple[dict[str, Result], str]:

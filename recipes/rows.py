@@ -62,6 +62,7 @@ class Rows:
     targets: int = field(default=50, metadata={"help": "entries of a long row that are targets in an epoch"})
     lr: float = field(default=3e-3, metadata={"help": "largest learning rate; it falls to zero over the epochs"})
     report: str = field(default="", metadata={"help": "JSON file for every row and seed with passports"})
+    cells: str = field(default="runs/rows", metadata={"help": "folder for users' values, for opponents.py --beside"})
 
 
 def main() -> None:
@@ -84,6 +85,8 @@ def main() -> None:
         both = hr.Blend.of(data, [solved, method], [1.0, share])
         rows = {CLOSED: solved, HYBRID: method, BOTH: both}
         runs.append({name: hr.evaluate(x, data, "test") for name, x in rows.items()})
+        for name, result in runs[-1].items():
+            result.save(Path(args.cells) / f"{data.name}-{seed}-{name.replace(' ', '-')}")
         print(table(runs, BOTH), flush=True)
         if args.report:
             write(Path(args.report), runs, BOTH)

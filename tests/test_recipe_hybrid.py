@@ -15,6 +15,7 @@ import hybridrec as hr
 from hybridrec.data.dataset import Feature
 from hybridrec.data.words import word_ids
 from hybridrec.data.writing import save_folder
+from hybridrec.evaluation import Result
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "recipes"))
 
@@ -108,9 +109,10 @@ def test_a_trained_hybrid_becomes_a_recommender_that_answers_prompts_and_takes_n
 
 def test_rows_without_order_are_chosen_by_on_valid_or_on_training_pairs_held_out(folder, tmp_path, call, capsys):
     told = ("--words", "words", "--word_kernels", 0, 2, "--variants", "plain", "drop 0.5", "--dim", 8, "--epochs", 1)
-    call(rows, folder, *told, "--ridges", 5, "--report", tmp_path / "found.json")
+    call(rows, folder, *told, "--ridges", 5, "--report", tmp_path / "found.json", "--cells", tmp_path / "cells")
     assert capsys.readouterr().out.count("valid ") == 4 + 2 + 4
     closed, hybrid, both = json.loads((tmp_path / "found.json").read_text())
+    assert Result.load(tmp_path / "cells" / "tiny-0-closed-form-+-hybrid").metrics == both["metrics"]
     assert closed["data"]["rows"] == {"train": 800, "valid": 80, "test": 80} and both["part"] == "test"
     assert hybrid["method"]["arguments"]["view"]["class"].endswith("Anywhere")
     data = rows.hr.load(folder)

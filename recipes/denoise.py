@@ -24,6 +24,7 @@ import torch
 from arguments import parse, read_text, run
 from leads import table, write
 from schedules import solved, to_the_end
+from unseen import check_width
 
 import hybridrec as hr
 from hybridrec.data.split import LeaveOneOut
@@ -80,6 +81,9 @@ def main() -> None:
         raise DataError(f"no variant is called {unknown[0]!r}; wanted some of {[*VARIANTS, SHUFFLED]}")
     data = hr.load(args.data, split=LeaveOneOut(valid=not args.final))
     part = "test" if args.final else "valid"
+    encoder = TextEncoder(args.encoder, dim=1, rank=0) if args.recommender else None
+    if encoder is not None:
+        check_width(encoder, encoder.embed([""])[0], data)
     core, closed = opponent(args, data, part)
     runs = []
     for seed in args.seeds:
@@ -98,18 +102,19 @@ def main() -> None:
             result.save(Path(args.out) / "cells" / f"{data.name}-{part}-{seed}-{name.replace(' ', '-')}")
         if seed == args.seeds[0]:
             save_method(method, Path(args.out) / f"{data.name}-{part}", data.schema)
-            if args.recommender:
-                recommender(args, data, method, found["hybrid"]).save_pretrained(args.recommender)
+            if encoder is not None:
+                recommender(args, data, method, encoder, found.get("hybrid")).save_pretrained(args.recommender)
     print(table(runs, BOTH))
     if args.report:
         write(Path(args.report), runs, BOTH)
 
 
-def recommender(args: Denoise, data: hr.Dataset, method: hr.Hybrid, judged: Result) -> hr.Recommender:
+def recommender(
+    args: Denoise, data: hr.Dataset, method: hr.Hybrid, encoder: TextEncoder, judged: Result | None
+) -> hr.Recommender:
     """The hybrid with the encoder of its items' texts, which reads prompts and the texts of items added later."""
     templates = {"item": read_text(args.item_template), "query": read_text(args.query_template)}
     said = data.features[data.target]["text"].values
-    encoder = TextEncoder(args.encoder, dim=1, rank=0)
     return hr.Recommender(method.cpu(), data, encoder, templates=templates, text_vectors=(said, said), metrics=judged)
 
 

@@ -41,6 +41,16 @@ def some_users(data: hr.Dataset, count: int, seed: int) -> torch.Tensor:
     return enough[torch.randperm(len(enough), generator=generator("cpu", seed))[:count]]
 
 
+def check_width(encoder: TextEncoder, encoded: torch.Tensor, data: hr.Dataset) -> None:
+    """Raise DataError where texts ``encoded`` (n, S) are not as wide as the features of items' texts."""
+    width = data.features[data.target]["text"].values.shape[1]
+    if encoded.shape[1] != width:
+        raise DataError(
+            f"--encoder {encoder.base} gives {encoded.shape[1]} numbers a text, the features of {data.name} have {width}; name "
+            "the encoder they were made by"
+        )
+
+
 def prompted(
     data: hr.Dataset,
     known: hr.Dataset,
@@ -64,11 +74,7 @@ def prompted(
     told = user_texts(asked, template)
     said = [told[u] for u in unseen.tolist()]
     encoded = encoder.embed(said)[0].cpu()
-    if encoded.shape[1] != text.shape[1]:
-        raise DataError(
-            f"--encoder {encoder.base} gives {encoded.shape[1]} numbers a text, the features of {data.name} have "
-            f"{text.shape[1]}; name the encoder they were made by"
-        )
+    check_width(encoder, encoded, data)
     centre = text[known.train.index[1].unique()].mean(0)
     popular = hr.Popularity(known)
     hr.fit(popular, known)

@@ -90,13 +90,15 @@ def test_the_sum_with_the_closed_form_is_chosen_on_valid(folder, tmp_path, call,
     assert closed["method"]["arguments"]["words"] in (None, "words") and both["part"] == "valid"
 
 
-def test_a_trained_hybrid_becomes_a_recommender_that_answers_prompts_and_takes_new_items(tmp_path, call):
+def test_a_trained_hybrid_becomes_a_recommender_that_answers_prompts_and_takes_new_items(folder, tmp_path, call):
     tiny = tiny_sentences(tmp_path / "base", ["red tea", "blue cup", "kind"])
     table = pa.table({"item_id": list(range(100, 140)), "title": [("red tea", "blue cup")[i % 2] for i in range(40)]})
     save_folder(replace(planted(users=80, taste=0.95), tables={"item": table}), tmp_path / "plain")
     call(embed, tmp_path / "plain", "--encoder", tiny, "--out", tmp_path / "shop")
     told = ("--final", "--kernels", 5, "--recencies", 0.7, "--dim", 8, "--epochs", 3, "--out", tmp_path / "out")
     call(denoise, tmp_path / "shop", *told, "--encoder", tiny, "--recommender", tmp_path / "artifact")
+    with pytest.raises(denoise.DataError, match="name the encoder they were made by"):
+        call(denoise, folder, *told, "--encoder", tiny, "--recommender", tmp_path / "never")
     asked = hr.Recommender.from_pretrained(tmp_path / "artifact")
     assert isinstance(asked.method, hr.Hybrid)
     for prompt, kind in (("red tea", 0), ("blue cup", 1)):

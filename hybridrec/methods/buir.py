@@ -29,9 +29,9 @@ class BUIR(nn.Module):
     Lee et al. 2021, BUIR, arXiv 2105.06323, eqs. 2 to 6, the neighbour-based variant: both encoders read thinned graphs.
     contrastive | data-based + model-based views | natural pairs | BYOL
 
-    ``momentum`` is tau, ``keep`` the share of edges each encoder reads, ``shrink`` the weight of L2 over all parameters (half
-    of the authors' weight decay, which the gradient of Adam takes in). Scores are ``<q(u), i> + <u, q(i)>``, that is, the
-    product of vectors twice as wide.
+    ``momentum`` is tau, ``keep`` the share of edges each encoder reads (1 in the authors' runs), ``shrink`` the weight of L2
+    over all parameters (half of their weight decay, which the gradient of Adam takes in; it matters much). Scores are
+    ``<q(u), i> + <u, q(i)>``, that is, the product of vectors twice as wide.
     """
 
     sampler = PairSampler

@@ -29,10 +29,9 @@ class SelfCF(nn.Module):
     Zhou et al. 2023, SelfCF, arXiv 2107.03019, eqs. 4 to 9, with embedding dropout as the perturbation of the output.
     contrastive | data-based + feature-based views | natural pairs | BYOL
 
-    ``view`` perturbs what is predicted, ``Dropout(rate)`` unless another is given. The graph that is read in training is thinned
-    besides, which the paper leaves to its backbone and the authors' code does: a share of edges drawn between ``least`` and all
-    is kept at every step. Scores are ``<q(u), i> + <u, q(i)>``, that
-    is, the product of vectors twice as wide.
+    ``view`` perturbs what is predicted, ``Dropout(rate)`` unless another is given. The graph that training reads is thinned
+    besides, as the authors' code does and the paper does not say: a share of edges drawn between ``least`` and all is kept at
+    every step. Scores are ``<q(u), i> + <u, q(i)>``, that is, the product of vectors twice as wide.
     """
 
     sampler = PairSampler

@@ -82,12 +82,12 @@ def invert_(a: Tensor) -> Tensor:
     Cholesky factor, then inverse: by LAPACK in the matrix's own memory, or on the GPU that holds the matrix, where three
     times its memory is taken meanwhile. Raises SingularError.
     """
+    if a.is_cuda:
+        c, failed = torch.linalg.cholesky_ex(a, upper=True)
+        _verify_inverse(torch.cholesky_inverse(c, upper=True, out=a), bool(failed))
+        return a
     from scipy.linalg import get_lapack_funcs
 
-    if a.is_cuda:
-        factor, info = torch.linalg.cholesky_ex(a, upper=True)
-        _verify_inverse(torch.cholesky_inverse(factor, upper=True, out=a), bool(info))
-        return a
     lapack = a.numpy().T  # the Fortran order of the transpose is the C order of the matrix
     factor, inverse = get_lapack_funcs(("potrf", "potri"), (lapack,))
     c, failed = factor(lapack, lower=1, overwrite_a=1, clean=0)

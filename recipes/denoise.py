@@ -23,13 +23,12 @@ from typing import Any
 import torch
 from arguments import parse, read_text, run
 from leads import table, write
+from reader import reader, recommender
 from schedules import solved, to_the_end
-from unseen import check_width
 
 import hybridrec as hr
 from hybridrec.data.split import LeaveOneOut
 from hybridrec.encoders.base import DEFAULT
-from hybridrec.encoders.text import TextEncoder
 from hybridrec.errors import DataError
 from hybridrec.evaluation import Result, shuffled_text
 from hybridrec.rows import Recency
@@ -81,9 +80,7 @@ def main() -> None:
         raise DataError(f"no variant is called {unknown[0]!r}; wanted some of {[*VARIANTS, SHUFFLED]}")
     data = hr.load(args.data, split=LeaveOneOut(valid=not args.final))
     part = "test" if args.final else "valid"
-    encoder = TextEncoder(args.encoder, dim=1, rank=0) if args.recommender else None
-    if encoder is not None:
-        check_width(encoder, encoder.embed([""])[0], data)
+    encoder = reader(args.encoder, data) if args.recommender else None
     core, closed = opponent(args, data, part)
     runs = []
     for seed in args.seeds:
@@ -103,19 +100,11 @@ def main() -> None:
         if seed == args.seeds[0]:
             save_method(method, Path(args.out) / f"{data.name}-{part}", data.schema)
             if encoder is not None:
-                recommender(args, data, method, encoder, found.get("hybrid")).save_pretrained(args.recommender)
+                templates = {"item": read_text(args.item_template), "query": read_text(args.query_template)}
+                recommender(method, data, encoder, templates, found.get("hybrid")).save_pretrained(args.recommender)
     print(table(runs, BOTH))
     if args.report:
         write(Path(args.report), runs, BOTH)
-
-
-def recommender(
-    args: Denoise, data: hr.Dataset, method: hr.Hybrid, encoder: TextEncoder, judged: Result | None
-) -> hr.Recommender:
-    """The hybrid with the encoder of its items' texts, which reads prompts and the texts of items added later."""
-    templates = {"item": read_text(args.item_template), "query": read_text(args.query_template)}
-    said = data.features[data.target]["text"].values
-    return hr.Recommender(method.cpu(), data, encoder, templates=templates, text_vectors=(said, said), metrics=judged)
 
 
 def opponent(args: Denoise, data: hr.Dataset, part: str) -> tuple[Any, Result]:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from arguments import parse, read_text, run
 from leads import table, write
+from reader import reader
 from schedules import to_the_end
 from sums import Sum
 from unseen import prompted, some_users
@@ -32,7 +33,6 @@ from hybridrec.data.batches import generator
 from hybridrec.data.dataset import Relation
 from hybridrec.data.split import ColdItems, joined
 from hybridrec.encoders.base import DEFAULT
-from hybridrec.encoders.text import TextEncoder
 from hybridrec.errors import DataError
 from hybridrec.evaluation import Result
 from hybridrec.views.absorb import Anywhere
@@ -85,6 +85,7 @@ def main() -> None:
 def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result]]:
     """Both tables of one seed."""
     data, shown = divided(args, seed)
+    encoder = reader(args.encoder, data, args.tokens) if args.part == "test" and args.unseen else None
     unseen = some_users(data, args.unseen, seed)
     known = data.with_train(data.train.keep(~torch.isin(data.train.index[0], unseen)))
     method, near = trained(args, known, seed), HistoryMean(data, data.features[data.target]["text"].values)
@@ -93,9 +94,8 @@ def one(args: Inductive, seed: int) -> tuple[dict[str, Result], dict[str, Result
         more = trained(args, known.with_train(joined([known.train, shown])), seed)
         kernel = nearest(args, "met", more.catalogue().detach(), data)
         ranked[f"hybrid that met {args.shown:g} of their rows, nearest"] = cold_items(kernel, data, args.part)
-    if args.part != "test" or not len(unseen):
+    if encoder is None:
         return ranked, {}
-    encoder = TextEncoder(args.encoder, dim=1, rank=0, tokens=args.tokens)
     return ranked, prompted(data, known, unseen, method, near, encoder, read_text(args.template))
 
 

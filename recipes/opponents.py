@@ -52,8 +52,8 @@ def main() -> None:
     known = read_yaml(args.points)
     if unknown := sorted(set(args.labels) - set(known)):
         parser.error(f"no points for {unknown}; {args.points} has {sorted(known)}")
-    first = hr.load(args.data, split=LeaveOneOut()) if args.last else with_valid(hr.load(args.data))
-    final = hr.load(args.data, split=LeaveOneOut(valid=False)) if args.last else hr.load(args.data)
+    final = hr.load(args.data, split=LeaveOneOut(valid=False) if args.last else None)
+    first = hr.load(args.data, split=LeaveOneOut()) if args.last else with_valid(final)
     make_folder(args.out)
     for label in args.labels:
         path = args.out / f"{first.name}-{label}-{args.seed}.json"
@@ -95,7 +95,7 @@ def fitted(name: str, point: dict[str, Any], data: hr.Dataset, seed: int) -> Any
     method = getattr(hr, name)(data, **build(point.get("arguments") or {}))
     fit = point.get("fit") or {}
     if not fit:
-        return solved(method, data)
+        return solved(method, data, seed)
     how = {"every": fit["epochs"], "patience": None, "validate": lambda _: 0.0, "schedule": falling}
     hr.fit(method, data, seed=seed, progress=False, **fit, **how)
     return method

@@ -77,13 +77,13 @@ def main() -> None:
     hybrids = best([(v, trained(args, inner, v, args.seeds[0])) for v in args.variants], inner)
     sums = [(s, hr.Blend.of(inner, [closed[1], hybrids[1]], [1.0, s])) for s in args.shares]
     share = best(sums, inner)[0]
-    solved = closed[1] if inner is data else opponent(args, data, *closed[0])
+    core = closed[1] if inner is data else opponent(args, data, *closed[0])
     runs = []
     for seed in args.seeds:
         kept = inner is data and seed == args.seeds[0]
         method = hybrids[1] if kept else trained(args, data, hybrids[0], seed)
-        both = hr.Blend.of(data, [solved, method], [1.0, share])
-        rows = {CLOSED: solved, HYBRID: method, BOTH: both}
+        both = hr.Blend.of(data, [core, method], [1.0, share])
+        rows = {CLOSED: core, HYBRID: method, BOTH: both}
         runs.append({name: hr.evaluate(x, data, "test") for name, x in rows.items()})
         for name, result in runs[-1].items():
             result.save(Path(args.cells) / f"{data.name}-{seed}-{name.replace(' ', '-')}")

@@ -41,7 +41,7 @@ def to_the_end(
     )
 
 
-def solved(method: Any, data: hr.Dataset) -> Any:
+def solved(method: Any, data: hr.Dataset, seed: int = 0) -> Any:
     """A closed form, solved on the GPU where there is one."""
-    hr.fit(method.to(torch.accelerator.current_accelerator() or "cpu"), data)
+    hr.fit(method.to(torch.accelerator.current_accelerator() or "cpu"), data, seed=seed)
     return method

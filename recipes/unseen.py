@@ -12,7 +12,6 @@ from hybridrec.baselines.content import HistoryMean
 from hybridrec.data.batches import Query, generator
 from hybridrec.data.text import user_texts
 from hybridrec.encoders.text import TextEncoder
-from hybridrec.errors import DataError
 from hybridrec.evaluation import Result
 
 
@@ -41,16 +40,6 @@ def some_users(data: hr.Dataset, count: int, seed: int) -> torch.Tensor:
     return enough[torch.randperm(len(enough), generator=generator("cpu", seed))[:count]]
 
 
-def check_width(encoder: TextEncoder, encoded: torch.Tensor, data: hr.Dataset) -> None:
-    """Raise DataError where texts ``encoded`` (n, S) are not as wide as the features of items' texts."""
-    width = data.features[data.target]["text"].values.shape[1]
-    if encoded.shape[1] != width:
-        raise DataError(
-            f"--encoder {encoder.base} gives {encoded.shape[1]} numbers a text, the features of {data.name} have {width}; name "
-            "the encoder they were made by"
-        )
-
-
 def prompted(
     data: hr.Dataset,
     known: hr.Dataset,
@@ -62,8 +51,8 @@ def prompted(
 ) -> dict[str, Result]:
     """The last training item of ``unseen`` users (n,), ranked among all items by a prompt of what they chose before it.
 
-    ``known`` is ``data`` without their rows, which ``method`` was trained on; ``near`` holds the items' frozen vectors.
-    Raises DataError where ``encoder`` is not the one that the features were made by.
+    ``known`` is ``data`` without their rows, which ``method`` was trained on; ``near`` holds the items' frozen vectors, and
+    ``encoder`` is the one that they were made by.
     """
     user, text = data.train.index[0], data.features[data.target]["text"].values
     last = torch.zeros(len(user), dtype=torch.bool)
@@ -74,7 +63,6 @@ def prompted(
     told = user_texts(asked, template)
     said = [told[u] for u in unseen.tolist()]
     encoded = encoder.embed(said)[0].cpu()
-    check_width(encoder, encoded, data)
     centre = text[known.train.index[1].unique()].mean(0)
     popular = hr.Popularity(known)
     hr.fit(popular, known)

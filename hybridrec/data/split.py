@@ -59,14 +59,14 @@ def joined(parts: Sequence[Relation]) -> Relation:
     return replace(parts[0], index=torch.cat([r.index for r in parts], 1), time=join("time"), value=join("value"))
 
 
-def with_valid(data: Dataset, fraction: float = 0.1) -> Dataset:
-    """``data`` with valid rows: as it is where it has some, else a ``fraction`` of its training rows, and no test rows.
+def with_valid(data: Dataset) -> Dataset:
+    """``data`` with valid rows: as it is where it has some, else with one in ten of its training rows, and no test rows.
 
     They are drawn at random, and are the same in every call: what is chosen by them may then be trained on all.
     """
     if len(data.heldout.get("valid", ())):
         return data
-    away = torch.rand(len(data.train), generator=generator("cpu", 0)) < fraction
+    away = torch.rand(len(data.train), generator=generator("cpu", 0)) < 0.1
     return replace(data.with_train(data.train.keep(~away)), heldout={"valid": data.train.keep(away)})
 
 
